@@ -1,0 +1,9 @@
+//! The client against real `ovsdb-server` processes, each test with servers of its own.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod fallback;
+mod harness;
+mod resume;
+mod tls;
+mod transactions;
