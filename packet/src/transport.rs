@@ -1,0 +1,135 @@
+//! UDP datagrams, TCP resets, SCTP aborts.
+
+use etherparse::{TcpHeader, UdpHeader};
+
+use crate::{Ethernet, Ip, IpHeader, ParseError, array, crc32c, protocol};
+
+/// A frame with a UDP datagram. The payload must be shorter than 65,000 bytes; a longer one is cut.
+#[must_use]
+pub fn udp(
+    ethernet: &Ethernet,
+    ip: IpHeader,
+    ttl: u8,
+    src_port: u16,
+    dst_port: u16,
+    payload: &[u8],
+) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(64_900)];
+    #[allow(clippy::cast_possible_truncation)] // Cut above.
+    let header = UdpHeader {
+        source_port: src_port,
+        destination_port: dst_port,
+        length: 8 + payload.len() as u16,
+        checksum: 0,
+    };
+    let mut segment = header.to_bytes().to_vec();
+    segment.extend_from_slice(payload);
+    // A sum of zero is sent as all ones: zero means there is none (RFC 768).
+    let sum = match ip.transport_checksum(protocol::UDP, &segment) {
+        0 => u16::MAX,
+        sum => sum,
+    };
+    segment[6..8].copy_from_slice(&sum.to_be_bytes());
+    frame(ethernet, ip, ttl, protocol::UDP, &segment)
+}
+
+fn frame(ethernet: &Ethernet, ip: IpHeader, ttl: u8, protocol: u8, segment: &[u8]) -> Vec<u8> {
+    let mut ethernet = ethernet.clone();
+    ethernet.ethertype = ip.ethertype();
+    ethernet.frame(&ip.packet(protocol, ttl, segment))
+}
+
+/// A frame that resets a TCP connection (RFC 9293, section 3.5.2), with exactly these headers and the ports of
+/// `offending` exchanged: with the sequence number the other side expects if its segment acknowledges something, else
+/// acknowledging the segment.
+///
+/// # Errors
+/// When what offends is no TCP segment, or itself a reset.
+pub fn tcp_reset(
+    ethernet: &Ethernet,
+    ip: IpHeader,
+    ttl: u8,
+    offending: &Ip<'_>,
+) -> Result<Vec<u8>, ParseError> {
+    if offending.protocol != protocol::TCP || offending.later_fragment {
+        return Err(ParseError::Other("TCP"));
+    }
+    let (seen, data) =
+        TcpHeader::from_slice(offending.payload).map_err(|_| ParseError::Malformed("TCP"))?;
+    if seen.rst {
+        return Err(ParseError::Other("a TCP segment to reset"));
+    }
+    let mut tcp = TcpHeader::new(seen.destination_port, seen.source_port, 0, 0);
+    tcp.rst = true;
+    if seen.ack {
+        tcp.sequence_number = seen.acknowledgment_number;
+    } else {
+        #[allow(clippy::cast_possible_truncation)] // Data fits in a packet.
+        let len = data.len() as u32 + u32::from(seen.syn) + u32::from(seen.fin);
+        tcp.ack = true;
+        tcp.acknowledgment_number = seen.sequence_number.wrapping_add(len);
+    }
+    let mut segment = tcp.to_bytes().to_vec();
+    let sum = ip.transport_checksum(protocol::TCP, &segment);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    Ok(frame(ethernet, ip, ttl, protocol::TCP, &segment))
+}
+
+const INIT: u8 = 1;
+const ABORT: u8 = 6;
+const COOKIE_ACK: u8 = 11;
+const SHUTDOWN_COMPLETE: u8 = 14;
+
+/// A frame that aborts an SCTP association (RFC 9260, section 8.4), with exactly these headers and the ports of
+/// `offending` exchanged: to an INIT with the tag it asks for, to anything else with its own tag reflected and the T bit
+/// set.
+///
+/// # Errors
+/// When what offends is no SCTP packet, or one to which there is no answer: an abort, the end of a shutdown or of a
+/// handshake.
+pub fn sctp_abort(
+    ethernet: &Ethernet,
+    ip: IpHeader,
+    ttl: u8,
+    offending: &Ip<'_>,
+) -> Result<Vec<u8>, ParseError> {
+    const WHAT: &str = "SCTP";
+    if offending.protocol != protocol::SCTP || offending.later_fragment {
+        return Err(ParseError::Other(WHAT));
+    }
+    let seen = offending.payload;
+    let (src_port, dst_port) = (array::<2>(seen, 0, WHAT)?, array::<2>(seen, 2, WHAT)?);
+    if !has_answer(seen)? {
+        return Err(ParseError::Other("an SCTP packet to abort"));
+    }
+    let (tag, reflected) = match array::<4>(seen, 12, WHAT)?[0] {
+        INIT => (array::<4>(seen, 16, WHAT)?, 0),
+        _ => (array::<4>(seen, 4, WHAT)?, 1),
+    };
+    let mut sctp = Vec::with_capacity(16);
+    sctp.extend_from_slice(&dst_port);
+    sctp.extend_from_slice(&src_port);
+    sctp.extend_from_slice(&tag);
+    sctp.extend_from_slice(&[0; 4]);
+    sctp.extend_from_slice(&[ABORT, reflected, 0, 4]);
+    // The checksum goes out with its lowest byte first (RFC 9260, appendix A).
+    let sum = crc32c(&sctp).to_le_bytes();
+    sctp[8..12].copy_from_slice(&sum);
+    Ok(frame(ethernet, ip, ttl, protocol::SCTP, &sctp))
+}
+
+/// Whether none of the chunks forbids an answer. Chunks cut off are not looked at.
+fn has_answer(sctp: &[u8]) -> Result<bool, ParseError> {
+    let mut at = 12;
+    while at + 4 <= sctp.len() {
+        if matches!(sctp[at], ABORT | COOKIE_ACK | SHUTDOWN_COMPLETE) {
+            return Ok(false);
+        }
+        let len = usize::from(u16::from_be_bytes([sctp[at + 2], sctp[at + 3]]));
+        if len < 4 {
+            return Err(ParseError::Malformed("SCTP chunk"));
+        }
+        at += len.next_multiple_of(4);
+    }
+    Ok(true)
+}
