@@ -1,0 +1,56 @@
+//! The list of features: one line each.
+
+pub mod acl;
+pub mod address_set;
+pub mod cleanup;
+pub mod datapath;
+pub mod fallback;
+pub mod global;
+pub mod ha_group;
+pub mod ipam;
+pub mod multicast;
+pub mod nat_addresses;
+pub mod nested;
+pub mod port_address;
+pub mod port_key;
+pub mod router;
+pub mod router_port;
+pub mod static_mac;
+pub mod switch;
+pub mod switch_port;
+pub mod up;
+
+use crate::program::{Entry, allocator, pure};
+
+/// What is no logical flow.
+const ROWS: &[Entry] = &[
+    pure::<global::Tunnels>(),
+    pure::<global::Global>(),
+    allocator::<datapath::DatapathKey>(),
+    pure::<datapath::DatapathRow>(),
+    allocator::<port_key::PortKey>(),
+    allocator::<nested::NestedTag>(),
+    pure::<switch_port::SwitchPort>(),
+    pure::<router_port::RouterPort>(),
+    pure::<ha_group::HaGroups>(),
+    pure::<multicast::Multicast>(),
+    allocator::<ipam::Configured>(),
+    allocator::<ipam::Ipam>(),
+    pure::<ipam::PoolCheck>(),
+    pure::<address_set::UserSets>(),
+    pure::<address_set::GroupSets>(),
+    pure::<address_set::Membership>(),
+    pure::<static_mac::StaticMacs>(),
+    pure::<up::Up>(),
+    pure::<cleanup::MacBindings>(),
+    pure::<cleanup::Fdb>(),
+    pure::<port_address::SwitchPortAddresses>(),
+    pure::<fallback::Fallbacks>(),
+];
+
+/// Every kind of unit of the compiler.
+pub fn all() -> impl Iterator<Item = &'static Entry> {
+    [ROWS, switch::KINDS, acl::KINDS, router::KINDS]
+        .into_iter()
+        .flatten()
+}

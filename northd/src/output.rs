@@ -1,0 +1,253 @@
+//! What units yield: logical flows, southbound rows and members of southbound sets, northbound columns that northd fills.
+//!
+//! Outputs name other rows by what is known before anything is written: datapaths by the UUID of their northbound switch
+//! or router, ports by name. `sync/` turns them into rows of the southbound.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use rustc_hash::FxHasher;
+use weft_ovsdb::model::{Map, Set, Str, Uuid};
+
+pub use crate::pipeline::Mcast;
+use crate::pipeline::Stage;
+
+/// A logical flow, without the datapaths it is on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LogicalFlow {
+    /// Pipeline and table.
+    pub stage: Stage,
+    /// Higher goes first.
+    pub priority: u16,
+    /// Match in the language of `ovn-sb(5)`, rendered canonically.
+    pub match_: Str,
+    /// Actions, rendered canonically.
+    pub actions: Str,
+    /// Meter for what the flow sends to the controller.
+    pub controller_meter: Option<Str>,
+}
+
+/// A set of datapaths, by northbound UUID, sorted. Sets of many are shared and know their hash.
+#[derive(Clone, Debug)]
+pub enum DpSet {
+    /// Just one.
+    One(Uuid),
+    /// Any other number.
+    Many(Arc<DpList>),
+}
+
+/// The members of a [`DpSet`] with their hash.
+#[derive(Debug)]
+pub struct DpList {
+    hash: u64,
+    list: Box<[Uuid]>,
+}
+
+impl DpSet {
+    /// The set of some datapaths, in any order.
+    pub fn new(mut list: Vec<Uuid>) -> DpSet {
+        list.sort_unstable();
+        list.dedup();
+        if let [one] = list[..] {
+            return DpSet::One(one);
+        }
+        let mut hasher = FxHasher::default();
+        list.hash(&mut hasher);
+        DpSet::Many(Arc::new(DpList {
+            hash: hasher.finish(),
+            list: list.into(),
+        }))
+    }
+
+    /// The members, sorted.
+    pub fn as_slice(&self) -> &[Uuid] {
+        match self {
+            DpSet::One(one) => std::slice::from_ref(one),
+            DpSet::Many(many) => &many.list,
+        }
+    }
+
+    /// No datapath at all.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+}
+
+impl PartialEq for DpSet {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (DpSet::One(a), DpSet::One(b)) => a == b,
+            (DpSet::Many(a), DpSet::Many(b)) => {
+                Arc::ptr_eq(a, b) || (a.hash == b.hash && a.list == b.list)
+            }
+            _ => false,
+        }
+    }
+}
+impl Eq for DpSet {}
+
+impl Hash for DpSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            DpSet::One(one) => one.hash(state),
+            DpSet::Many(many) => many.hash.hash(state),
+        }
+    }
+}
+
+impl From<Uuid> for DpSet {
+    fn from(datapath: Uuid) -> DpSet {
+        DpSet::One(datapath)
+    }
+}
+
+impl From<&DpSet> for DpSet {
+    fn from(set: &DpSet) -> DpSet {
+        set.clone()
+    }
+}
+
+/// What a flow comes from, for operators.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Origin {
+    /// First 32 bits of the UUID of the northbound row; 0 for none (`stage-hint`).
+    pub hint: u32,
+    /// Number of the kind of unit (`source`).
+    pub kind: u16,
+}
+
+/// A row of `Datapath_Binding`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Datapath {
+    /// The switch or router.
+    pub nb: Uuid,
+    /// Whether it is a router.
+    pub router: bool,
+    /// Its number in tunnels.
+    pub tunnel_key: u32,
+    /// `external_ids`, complete.
+    pub external_ids: Map<Str, Str>,
+}
+
+/// A row of `Port_Binding`: the columns that northd owns.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Port {
+    /// Name; unique.
+    pub logical_port: Str,
+    /// `type`
+    pub type_: Str,
+    /// The switch or router.
+    pub datapath: Uuid,
+    /// Its number within the datapath.
+    pub tunnel_key: i64,
+    /// `options`
+    pub options: Map<Str, Str>,
+    /// `parent_port`
+    pub parent_port: Option<Str>,
+    /// `tag`
+    pub tag: Option<i64>,
+    /// `mac`
+    pub mac: Set<Str>,
+    /// `port_security`
+    pub port_security: Set<Str>,
+    /// `nat_addresses`
+    pub nat_addresses: Set<Str>,
+    /// `external_ids`
+    pub external_ids: Map<Str, Str>,
+    /// `requested_chassis`, a southbound row.
+    pub requested_chassis: Option<Uuid>,
+    /// `requested_additional_chassis`, southbound rows.
+    pub requested_additional_chassis: Set<Uuid>,
+    /// Name of the `HA_Chassis_Group`.
+    pub ha_group: Option<Str>,
+}
+
+/// A row of `HA_Chassis_Group` with its members.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HaGroup {
+    /// Name; unique.
+    pub name: Str,
+    /// Members, sorted by name: chassis name, its southbound row if it is there, priority.
+    pub members: Vec<(Str, Option<Uuid>, i64)>,
+}
+
+/// A row of `Static_MAC_Binding`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct StaticMac {
+    /// Router port.
+    pub logical_port: Str,
+    /// Address.
+    pub ip: Str,
+    /// MAC.
+    pub mac: Str,
+    /// `override_dynamic_mac`
+    pub override_dynamic_mac: bool,
+    /// The router.
+    pub datapath: Uuid,
+}
+
+/// What a unit can yield.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Output {
+    /// A logical flow on some datapaths. Flows that differ in nothing but datapath and hint become one row.
+    Flow {
+        /// The flow.
+        flow: Arc<LogicalFlow>,
+        /// Where.
+        dps: DpSet,
+        /// What it comes from.
+        origin: Origin,
+    },
+    /// A datapath.
+    Datapath(Arc<Datapath>),
+    /// A port.
+    Port(Arc<Port>),
+    /// A port is member of a multicast group.
+    McastMember {
+        /// The switch or router.
+        dp: Uuid,
+        /// Which group.
+        group: Mcast,
+        /// Name of the port.
+        port: Str,
+    },
+    /// An address set exists, maybe without members.
+    AddressSet(Str),
+    /// An address is in an address set.
+    Address {
+        /// The set.
+        set: Str,
+        /// The address.
+        address: Str,
+    },
+    /// A port is in a port group; there is one southbound group per datapath that has such ports.
+    GroupPort {
+        /// Name of the southbound group.
+        group: Str,
+        /// Name of the port.
+        port: Str,
+    },
+    /// A HA chassis group.
+    HaGroup(Arc<HaGroup>),
+    /// A static MAC binding.
+    StaticMac(Arc<StaticMac>),
+    /// `SB_Global.options` and `ipsec`.
+    SbGlobal {
+        /// `options`
+        options: Map<Str, Str>,
+        /// `ipsec`
+        ipsec: bool,
+    },
+    /// The role of controllers and what it permits.
+    Rbac,
+    /// A row that chassis wrote about something that is no longer there: to be deleted. Table number and row.
+    Stale(u8, Uuid),
+    /// `Logical_Switch_Port.up`
+    LspUp(Uuid, bool),
+    /// `Logical_Switch_Port.dynamic_addresses`
+    LspDynamic(Uuid, Str),
+    /// `Logical_Switch_Port.tag`
+    LspTag(Uuid, i64),
+    /// A key of `NB_Global.options` that northd sets.
+    NbOption(Str, Str),
+}

@@ -1,0 +1,162 @@
+//! Following the southbound: which rows of `Logical_Flow` and `Logical_DP_Group` are there, and what they stand for.
+
+use std::sync::Arc;
+
+use weft_ovsdb::model::{RowUpdate, Set, UpdateKind, Uuid};
+use weft_schemas::sb;
+
+use super::columns::{content_of, hint_of};
+use super::{Datapaths, Flows, Group, Have};
+use crate::output::LogicalFlow;
+
+impl Flows {
+    /// Follows the southbound.
+    pub fn update(&mut self, update: &RowUpdate<sb::LogicalFlow>) {
+        let uuid = update.head.uuid;
+        let row = &update.row;
+        match update.head.kind {
+            UpdateKind::Initial | UpdateKind::Insert => {
+                let content = content_of(
+                    &row.pipeline,
+                    row.table_id,
+                    row.priority,
+                    &row.match_,
+                    &row.actions,
+                    row.controller_meter.as_deref(),
+                );
+                if self
+                    .have
+                    .get(&uuid)
+                    .is_some_and(|have| have.content == content)
+                {
+                    return;
+                }
+                self.drop_row(uuid);
+                let have = Have {
+                    content,
+                    datapath: row.logical_datapath,
+                    group: row.logical_dp_group,
+                    hint: hint_of(&row.external_ids),
+                    flow: None,
+                };
+                self.add_row(uuid, have);
+                self.orphans.insert(uuid);
+            }
+            UpdateKind::Delete => {
+                if let Some(flow) = self.drop_row(uuid) {
+                    self.dirty.insert(flow);
+                }
+            }
+            // Nobody but us has reason to change a row. Its texts are not kept, so one that somebody changed is
+            // replaced.
+            UpdateKind::Modify | UpdateKind::Replace => {
+                let Some(mut have) = self
+                    .have
+                    .get(&uuid)
+                    .filter(|_| !self.expected.contains(&uuid))
+                    .cloned()
+                else {
+                    return;
+                };
+                let flow = self.drop_row(uuid);
+                self.dirty.extend(flow);
+                (have.content, have.flow) = (!have.content, None);
+                self.add_row(uuid, have);
+                self.orphans.insert(uuid);
+            }
+        }
+    }
+
+    pub(super) fn add_row(&mut self, uuid: Uuid, have: Have) {
+        self.by_content.entry(have.content).or_default().push(uuid);
+        self.use_group(have.group, true);
+        self.have.insert(uuid, have);
+    }
+
+    /// A row is gone; returns the flow it stood for.
+    pub(super) fn drop_row(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
+        self.orphans.remove(&uuid);
+        let flow = self.detach(uuid);
+        let have = self.have.remove(&uuid)?;
+        if let Some(rows) = self.by_content.get_mut(&have.content) {
+            rows.retain(|row| *row != uuid);
+            if rows.is_empty() {
+                self.by_content.remove(&have.content);
+            }
+        }
+        self.use_group(have.group, false);
+        flow
+    }
+
+    fn detach(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
+        let flow = self.have.get_mut(&uuid)?.flow.take()?;
+        if let Some(wanted) = self.wanted.get_mut(&flow) {
+            wanted.row = None;
+        }
+        Some(flow)
+    }
+
+    pub(super) fn use_group(&mut self, row: Option<Uuid>, more: bool) {
+        let Some(row) = row else { return };
+        let count = self.users.entry(row).or_default();
+        *count = if more {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+        if *count == 0 {
+            self.users.remove(&row);
+        }
+    }
+
+    /// A row of `Logical_DP_Group` is there with these datapaths, or gone (`None`).
+    pub fn group_changed(
+        &mut self,
+        row: Uuid,
+        datapaths: Option<&Set<Uuid>>,
+        known: &impl Datapaths,
+    ) {
+        let Some(datapaths) = datapaths else {
+            return self.forget_group(row);
+        };
+        let group: Option<Vec<Uuid>> = datapaths.iter().map(|dp| known.nb(*dp)).collect();
+        let Some(mut group) = group else {
+            return self.forget_group(row);
+        };
+        group.sort_unstable();
+        let group: Group = group.into();
+        if self.group_of_row.get(&row) != Some(&group) {
+            self.forget_group(row);
+            self.name_group(row, group);
+        }
+    }
+
+    pub(super) fn name_group(&mut self, row: Uuid, group: Group) {
+        self.groups.entry(group.clone()).or_insert(row);
+        self.group_of_row.insert(row, group);
+    }
+
+    pub(super) fn forget_group(&mut self, row: Uuid) {
+        if let Some(group) = self.group_of_row.remove(&row)
+            && self.groups.get(&group) == Some(&row)
+        {
+            self.groups.remove(&group);
+        }
+    }
+
+    pub(super) fn set_place(
+        &mut self,
+        row: Uuid,
+        datapath: Option<Uuid>,
+        group: Option<Uuid>,
+        hint: u32,
+    ) {
+        let Some(have) = self.have.get_mut(&row) else {
+            return;
+        };
+        let old = std::mem::replace(&mut have.group, group);
+        (have.datapath, have.hint) = (datapath, hint);
+        self.use_group(old, false);
+        self.use_group(group, true);
+    }
+}

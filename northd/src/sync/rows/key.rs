@@ -1,0 +1,68 @@
+//! Natural keys of southbound rows.
+
+use weft_ovsdb::model::{Str, Uuid};
+use weft_schemas::sb;
+
+/// By what a row is known. The order is that of insertion: rows after those they refer to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RowKey {
+    /// The row of `SB_Global`.
+    Global,
+    /// A row of `RBAC_Permission`, by table.
+    Permission(Str),
+    /// A row of `RBAC_Role`, by name.
+    Role(Str),
+    /// By northbound UUID.
+    Datapath(Uuid),
+    /// By name.
+    HaGroup(Str),
+    /// By `logical_port`.
+    Port(Str),
+    /// By northbound UUID of the datapath, and name.
+    Mcast(Uuid, Str),
+    /// By name.
+    AddressSet(Str),
+    /// By name.
+    PortGroup(Str),
+    /// By port and address.
+    StaticMac(Str, Str),
+    /// A row that is to go: table number and UUID.
+    Stale(u8, Uuid),
+}
+
+impl RowKey {
+    pub(super) fn table(&self) -> sb::TableId {
+        match self {
+            RowKey::Global => sb::TableId::SbGlobal,
+            RowKey::Permission(_) => sb::TableId::RbacPermission,
+            RowKey::Role(_) => sb::TableId::RbacRole,
+            RowKey::Datapath(_) => sb::TableId::DatapathBinding,
+            RowKey::HaGroup(_) => sb::TableId::HaChassisGroup,
+            RowKey::Port(_) => sb::TableId::PortBinding,
+            RowKey::Mcast(..) => sb::TableId::MulticastGroup,
+            RowKey::AddressSet(_) => sb::TableId::AddressSet,
+            RowKey::PortGroup(_) => sb::TableId::PortGroup,
+            RowKey::StaticMac(..) => sb::TableId::StaticMacBinding,
+            RowKey::Stale(table, _) => {
+                sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
+            }
+        }
+    }
+
+    /// Table and name, for messages.
+    pub fn describe(&self) -> (&'static str, String) {
+        let name = match self {
+            RowKey::Global => ".".to_owned(),
+            RowKey::Permission(name)
+            | RowKey::Role(name)
+            | RowKey::HaGroup(name)
+            | RowKey::Port(name) => name.to_string(),
+            RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
+            RowKey::Datapath(nb) => nb.to_string(),
+            RowKey::Mcast(dp, name) => format!("{name} of {dp}"),
+            RowKey::StaticMac(port, ip) => format!("{ip} at {port}"),
+            RowKey::Stale(_, row) => row.to_string(),
+        };
+        (self.table().name(), name)
+    }
+}

@@ -1,0 +1,102 @@
+//! Following the southbound: which rows are there for which key.
+
+use std::sync::Arc;
+
+use weft_schemas::sb;
+
+use super::{RowKey, Rows};
+use crate::restore::nb_of_datapath;
+
+impl Rows {
+    /// Follows the southbound. Changes of datapaths must be seen before those of rows that refer to them.
+    pub fn sb_changed(&mut self, change: &sb::Change) {
+        let (uuid, old, new) = match change {
+            sb::Change::SbGlobal(c) => (
+                c.uuid,
+                c.old.as_ref().map(|_| RowKey::Global),
+                c.new.as_ref().map(|_| RowKey::Global),
+            ),
+            sb::Change::DatapathBinding(c) => {
+                let key = |r: &Arc<sb::DatapathBinding>| {
+                    nb_of_datapath(r).map_or(
+                        RowKey::Stale(sb::TableId::DatapathBinding as u8, c.uuid),
+                        RowKey::Datapath,
+                    )
+                };
+                match c.new.as_ref().and_then(|r| nb_of_datapath(r)) {
+                    Some(nb) => self.nb_of.insert(c.uuid, nb),
+                    None => self.nb_of.remove(&c.uuid),
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::PortBinding(c) => {
+                let key = |r: &Arc<sb::PortBinding>| RowKey::Port(r.logical_port.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::MulticastGroup(c) => {
+                let key = |r: &Arc<sb::MulticastGroup>| match self.nb_of.get(&r.datapath) {
+                    Some(nb) => RowKey::Mcast(*nb, r.name.clone()),
+                    None => RowKey::Stale(sb::TableId::MulticastGroup as u8, c.uuid),
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::AddressSet(c) => {
+                let key = |r: &Arc<sb::AddressSet>| RowKey::AddressSet(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::PortGroup(c) => {
+                let key = |r: &Arc<sb::PortGroup>| RowKey::PortGroup(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::HaChassisGroup(c) => {
+                let key = |r: &Arc<sb::HaChassisGroup>| RowKey::HaGroup(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::StaticMacBinding(c) => {
+                let key = |r: &Arc<sb::StaticMacBinding>| {
+                    RowKey::StaticMac(r.logical_port.clone(), r.ip.clone())
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::RbacPermission(c) => {
+                let key = |r: &Arc<sb::RbacPermission>| RowKey::Permission(r.table.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::RbacRole(c) => {
+                let key = |r: &Arc<sb::RbacRole>| RowKey::Role(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            _ => return,
+        };
+        if old != new {
+            if let Some(old) = &old
+                && let Some(rows) = self.have.get_mut(old)
+            {
+                rows.retain(|row| *row != uuid);
+                if rows.is_empty() {
+                    self.have.remove(old);
+                }
+            }
+            if let Some(new) = &new {
+                let rows = self.have.entry(new.clone()).or_default();
+                if !rows.contains(&uuid) {
+                    rows.push(uuid);
+                }
+            }
+        }
+        for key in old.into_iter().chain(new) {
+            self.rechoose(&key);
+            self.dirty.insert(key);
+        }
+    }
+
+    /// A row that stands for a wanted key came or went: whoever refers to the key must follow if another stands for it.
+    fn rechoose(&mut self, key: &RowKey) {
+        let Some(before) = self.chosen.get(key).copied() else {
+            return;
+        };
+        if self.choose(key) != before {
+            self.all_dirty();
+        }
+    }
+}

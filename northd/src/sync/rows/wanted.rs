@@ -1,0 +1,200 @@
+//! What the compiler wants: outputs gathered into rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use weft_ovsdb::model::{Map, Str, Uuid};
+
+use super::{RowKey, Rows};
+use crate::output::{Datapath, HaGroup, Mcast, Output, Port, StaticMac};
+use crate::sync::rbac;
+
+/// What the compiler wants.
+#[derive(Default, Debug)]
+pub struct Wanted {
+    pub(super) global: Option<(Map<Str, Str>, bool)>,
+    pub(super) rbac: bool,
+    pub(super) datapaths: FxHashMap<Uuid, Arc<Datapath>>,
+    pub(super) ha_groups: FxHashMap<Str, BTreeSet<Arc<HaGroup>>>,
+    pub(super) ports: FxHashMap<Str, SmallVec<[Arc<Port>; 1]>>,
+    pub(super) mcast: FxHashMap<(Uuid, Mcast), BTreeSet<Str>>,
+    pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
+    pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
+    pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
+    pub(super) stale: FxHashSet<(u8, Uuid)>,
+}
+
+fn toggle<T: Ord>(set: &mut BTreeSet<T>, element: T, present: bool) {
+    if present {
+        set.insert(element);
+    } else {
+        set.remove(&element);
+    }
+}
+
+fn toggle_list<T: PartialEq>(list: &mut SmallVec<[Arc<T>; 1]>, element: Arc<T>, present: bool) {
+    if present {
+        list.push(element);
+    } else if let Some(at) = list.iter().position(|e| *e == element) {
+        list.remove(at);
+    }
+}
+
+impl Rows {
+    /// Takes over an output that came or went.
+    pub fn output(&mut self, output: &Output, present: bool) {
+        let w = &mut self.wanted;
+        let key = match output {
+            Output::Datapath(row) => {
+                let key = RowKey::Datapath(row.nb);
+                if present {
+                    let had = w.datapaths.insert(row.nb, row.clone());
+                    if had.is_none() {
+                        self.datapaths_changed.push((row.nb, true));
+                    }
+                    self.choose(&key);
+                } else if w.datapaths.get(&row.nb) == Some(row) {
+                    w.datapaths.remove(&row.nb);
+                    self.datapaths_changed.push((row.nb, false));
+                }
+                key
+            }
+            Output::Port(row) => {
+                let list = w.ports.entry(row.logical_port.clone()).or_default();
+                toggle_list(list, row.clone(), present);
+                let key = RowKey::Port(row.logical_port.clone());
+                toggle(&mut self.contested, key.clone(), list.len() > 1);
+                key
+            }
+            Output::McastMember { dp, group, port } => {
+                toggle(
+                    w.mcast.entry((*dp, *group)).or_default(),
+                    port.clone(),
+                    present,
+                );
+                RowKey::Mcast(*dp, group.name().into())
+            }
+            Output::AddressSet(name) => {
+                w.address_sets.entry(name.clone()).or_default().0 = present;
+                RowKey::AddressSet(name.clone())
+            }
+            Output::Address { set, address } => {
+                toggle(
+                    &mut w.address_sets.entry(set.clone()).or_default().1,
+                    address.clone(),
+                    present,
+                );
+                RowKey::AddressSet(set.clone())
+            }
+            Output::GroupPort { group, port } => {
+                toggle(
+                    w.port_groups.entry(group.clone()).or_default(),
+                    port.clone(),
+                    present,
+                );
+                RowKey::PortGroup(group.clone())
+            }
+            Output::HaGroup(group) => {
+                let groups = w.ha_groups.entry(group.name.clone()).or_default();
+                toggle(groups, group.clone(), present);
+                let key = RowKey::HaGroup(group.name.clone());
+                toggle(&mut self.contested, key.clone(), groups.len() > 1);
+                key
+            }
+            Output::StaticMac(row) => {
+                let at = (row.logical_port.clone(), row.ip.clone());
+                toggle_list(
+                    w.static_macs.entry(at.clone()).or_default(),
+                    row.clone(),
+                    present,
+                );
+                RowKey::StaticMac(at.0, at.1)
+            }
+            Output::SbGlobal { options, ipsec } => {
+                let new = (options.clone(), *ipsec);
+                if present {
+                    w.global = Some(new);
+                } else if w.global.as_ref() == Some(&new) {
+                    w.global = None;
+                }
+                RowKey::Global
+            }
+            Output::Rbac => {
+                w.rbac = present;
+                self.dirty.extend(
+                    rbac::PERMISSIONS
+                        .iter()
+                        .map(|p| RowKey::Permission(p.table.into())),
+                );
+                RowKey::Role(rbac::ROLE.into())
+            }
+            Output::Stale(table, row) => {
+                if present {
+                    w.stale.insert((*table, *row));
+                } else {
+                    w.stale.remove(&(*table, *row));
+                }
+                RowKey::Stale(*table, *row)
+            }
+            Output::Flow { .. }
+            | Output::LspUp(..)
+            | Output::LspDynamic(..)
+            | Output::LspTag(..)
+            | Output::NbOption(..) => {
+                return;
+            }
+        };
+        self.dirty.insert(key);
+    }
+
+    /// The compiler wants a row with this key.
+    pub fn is_wanted(&self, key: &RowKey) -> bool {
+        let w = &self.wanted;
+        match key {
+            RowKey::Global => true,
+            RowKey::Permission(table) => {
+                w.rbac && rbac::PERMISSIONS.iter().any(|p| *p.table == **table)
+            }
+            RowKey::Role(name) => w.rbac && **name == *rbac::ROLE,
+            RowKey::Datapath(nb) => w.datapaths.contains_key(nb),
+            RowKey::HaGroup(name) => w.ha_groups.get(name).is_some_and(|g| !g.is_empty()),
+            RowKey::Port(name) => w.ports.get(name).is_some_and(|p| !p.is_empty()),
+            RowKey::Mcast(dp, name) => self.members(*dp, name).is_some(),
+            RowKey::AddressSet(name) => w
+                .address_sets
+                .get(name)
+                .is_some_and(|s| s.0 || !s.1.is_empty()),
+            RowKey::PortGroup(name) => w.port_groups.get(name).is_some_and(|g| !g.is_empty()),
+            RowKey::StaticMac(port, ip) => w
+                .static_macs
+                .get(&(port.clone(), ip.clone()))
+                .is_some_and(|s| !s.is_empty()),
+            RowKey::Stale(..) => false,
+        }
+    }
+
+    pub(super) fn members(&self, dp: Uuid, name: &str) -> Option<(Mcast, &BTreeSet<Str>)> {
+        let group = Mcast::ALL.into_iter().find(|g| g.name() == name)?;
+        self.wanted
+            .mcast
+            .get(&(dp, group))
+            .filter(|m| !m.is_empty())
+            .map(|m| (group, m))
+    }
+
+    /// Forgets what is left of a key that is no longer wanted.
+    pub(super) fn prune(&mut self, key: &RowKey) {
+        let w = &mut self.wanted;
+        match key {
+            RowKey::HaGroup(name) => drop(w.ha_groups.remove(name)),
+            RowKey::Port(name) => drop(w.ports.remove(name)),
+            RowKey::Mcast(dp, name) => w.mcast.retain(|(d, g), _| d != dp || g.name() != &**name),
+            RowKey::AddressSet(name) => drop(w.address_sets.remove(name)),
+            RowKey::PortGroup(name) => drop(w.port_groups.remove(name)),
+            RowKey::StaticMac(port, ip) => drop(w.static_macs.remove(&(port.clone(), ip.clone()))),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Wanted rows against those that are there, as operations of a transaction.
+
+use std::collections::BTreeSet;
+
+use weft_ovsdb::model::{Map, Row, Set, Str, Table, Uuid};
+use weft_ovsdb::txn::Txn;
+use weft_schemas::sb;
+
+use super::{RowKey, Rows};
+use crate::output::{Datapath, HaGroup};
+use crate::sync::flows::Datapaths;
+use crate::sync::rbac;
+
+impl Rows {
+    /// Inserts the row of a wanted key, or updates what differs. A row whose references are not there yet waits.
+    pub(super) fn put(&mut self, txn: &mut Txn, db: &sb::Db, key: &RowKey) {
+        let uuid = self.choose(key);
+        match key {
+            RowKey::Global => self.put_global(txn, db, uuid),
+            RowKey::Permission(table) => {
+                if let Some(p) = rbac::PERMISSIONS.iter().find(|p| *p.table == **table) {
+                    put(
+                        txn,
+                        &db.rbac_permission,
+                        uuid,
+                        &p.row(),
+                        sb::rbac_permission::ALL,
+                        0,
+                    );
+                }
+            }
+            RowKey::Role(_) => {
+                let permissions = rbac::PERMISSIONS.iter().map(|p| {
+                    (
+                        p.table.into(),
+                        self.choose(&RowKey::Permission(p.table.into())),
+                    )
+                });
+                let row = sb::RbacRole {
+                    name: rbac::ROLE.into(),
+                    permissions: permissions.collect(),
+                };
+                put(txn, &db.rbac_role, uuid, &row, sb::rbac_role::ALL, 0);
+            }
+            RowKey::Datapath(nb) => {
+                let Some(want) = self.wanted.datapaths.get(nb) else {
+                    return;
+                };
+                let row = datapath_row(want);
+                let mask = sb::datapath_binding::ALL & !sb::datapath_binding::LOAD_BALANCERS;
+                put(txn, &db.datapath_binding, uuid, &row, mask, 0);
+            }
+            RowKey::HaGroup(name) => {
+                if let Some(group) = self.wanted.ha_groups.get(name).and_then(BTreeSet::first) {
+                    put_ha_group(txn, db, uuid, group);
+                }
+            }
+            RowKey::Port(name) => self.put_port(txn, db, key, name, uuid),
+            RowKey::Mcast(dp, name) => self.put_mcast(txn, db, uuid, *dp, name),
+            RowKey::AddressSet(name) => {
+                let Some((_, addresses)) = self.wanted.address_sets.get(name) else {
+                    return;
+                };
+                let row = sb::AddressSet {
+                    name: name.clone(),
+                    addresses: addresses.iter().cloned().collect(),
+                    ..sb::AddressSet::default()
+                };
+                let mask = sb::address_set::NAME | sb::address_set::ADDRESSES;
+                let (get, set) = (
+                    |r: &sb::AddressSet| r.addresses.clone(),
+                    |r: &mut sb::AddressSet, s| r.addresses = s,
+                );
+                put_set(
+                    txn,
+                    &db.address_set,
+                    uuid,
+                    &row,
+                    mask,
+                    sb::address_set::ADDRESSES,
+                    get,
+                    set,
+                );
+            }
+            RowKey::PortGroup(name) => {
+                let Some(ports) = self.wanted.port_groups.get(name) else {
+                    return;
+                };
+                let row = sb::PortGroup {
+                    name: name.clone(),
+                    ports: ports.iter().cloned().collect(),
+                };
+                let (get, set) = (
+                    |r: &sb::PortGroup| r.ports.clone(),
+                    |r: &mut sb::PortGroup, s| r.ports = s,
+                );
+                put_set(
+                    txn,
+                    &db.port_group,
+                    uuid,
+                    &row,
+                    sb::port_group::ALL,
+                    sb::port_group::PORTS,
+                    get,
+                    set,
+                );
+            }
+            RowKey::StaticMac(port, ip) => {
+                let Some(want) = self
+                    .wanted
+                    .static_macs
+                    .get(&(port.clone(), ip.clone()))
+                    .and_then(|s| s.first())
+                else {
+                    return;
+                };
+                let Some(datapath) = self.row(want.datapath) else {
+                    return;
+                };
+                let row = sb::StaticMacBinding {
+                    logical_port: port.clone(),
+                    ip: ip.clone(),
+                    mac: want.mac.clone(),
+                    override_dynamic_mac: want.override_dynamic_mac,
+                    datapath,
+                };
+                put(
+                    txn,
+                    &db.static_mac_binding,
+                    uuid,
+                    &row,
+                    sb::static_mac_binding::ALL,
+                    0,
+                );
+            }
+            RowKey::Stale(..) => {}
+        }
+    }
+
+    fn put_global(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid) {
+        let Some((options, ipsec)) = &self.wanted.global else {
+            return;
+        };
+        let row = sb::SbGlobal {
+            options: options.clone(),
+            ipsec: *ipsec,
+            ..sb::SbGlobal::default()
+        };
+        put(
+            txn,
+            &db.sb_global,
+            uuid,
+            &row,
+            sb::sb_global::OPTIONS | sb::sb_global::IPSEC,
+            0,
+        );
+    }
+
+    /// Everything that came with a number is in the transaction: tells the chassis so.
+    pub fn write_nb_cfg(&mut self, txn: &mut Txn, db: &sb::Db, nb_cfg: i64) {
+        let uuid = self.choose(&RowKey::Global);
+        if db.sb_global.get(uuid).map(|row| row.nb_cfg) != Some(nb_cfg) {
+            txn.update(
+                uuid,
+                &sb::SbGlobal {
+                    nb_cfg,
+                    ..sb::SbGlobal::default()
+                },
+                sb::sb_global::NB_CFG,
+            );
+        }
+    }
+
+    fn put_port(&mut self, txn: &mut Txn, db: &sb::Db, key: &RowKey, name: &Str, mut uuid: Uuid) {
+        use sb::port_binding as column;
+        let Some(want) = self
+            .wanted
+            .ports
+            .get(name)
+            .and_then(|p| p.iter().min_by_key(|p| (p.datapath, p.tunnel_key)))
+            .cloned()
+        else {
+            return;
+        };
+        let Some(datapath) = self.row(want.datapath) else {
+            return;
+        };
+        // A port that moved to another datapath is another one to the chassis.
+        if db
+            .port_binding
+            .get(uuid)
+            .is_some_and(|have| have.datapath != datapath)
+        {
+            txn.delete::<sb::PortBinding>(uuid);
+            uuid = Uuid::random();
+            self.chosen.insert(key.clone(), uuid);
+            self.dirty.extend(
+                self.wanted
+                    .mcast
+                    .keys()
+                    .filter(|(dp, _)| *dp == want.datapath)
+                    .map(|(dp, g)| RowKey::Mcast(*dp, g.name().into())),
+            );
+        }
+        let ha_group = want
+            .ha_group
+            .as_ref()
+            .map(|name| RowKey::HaGroup(name.clone()));
+        let row = sb::PortBinding {
+            logical_port: name.clone(),
+            type_: want.type_.clone(),
+            datapath,
+            tunnel_key: want.tunnel_key,
+            options: want.options.clone(),
+            parent_port: want.parent_port.clone(),
+            tag: want.tag,
+            mac: want.mac.clone(),
+            port_security: want.port_security.clone(),
+            nat_addresses: want.nat_addresses.clone(),
+            external_ids: want.external_ids.clone(),
+            requested_chassis: want.requested_chassis,
+            requested_additional_chassis: want.requested_additional_chassis.clone(),
+            ha_chassis_group: ha_group
+                .filter(|key| self.can_refer(key))
+                .map(|key| self.choose(&key)),
+            up: Some(false),
+            ..sb::PortBinding::default()
+        };
+        let mask = column::LOGICAL_PORT
+            | column::TYPE
+            | column::DATAPATH
+            | column::TUNNEL_KEY
+            | column::OPTIONS
+            | column::PARENT_PORT
+            | column::TAG
+            | column::MAC
+            | column::PORT_SECURITY
+            | column::NAT_ADDRESSES
+            | column::EXTERNAL_IDS
+            | column::REQUESTED_CHASSIS
+            | column::REQUESTED_ADDITIONAL_CHASSIS
+            | column::HA_CHASSIS_GROUP;
+        put(txn, &db.port_binding, uuid, &row, mask, column::UP);
+    }
+
+    fn put_mcast(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, dp: Uuid, name: &Str) {
+        let Some(datapath) = self.row(dp) else { return };
+        let Some((group, members)) = self.members(dp, name) else {
+            return;
+        };
+        let keys: Vec<RowKey> = members
+            .iter()
+            .map(|port| RowKey::Port(port.clone()))
+            .filter(|k| self.can_refer(k))
+            .collect();
+        let row = sb::MulticastGroup {
+            datapath,
+            name: name.clone(),
+            tunnel_key: group.tunnel_key(),
+            ports: keys.iter().map(|key| self.choose(key)).collect(),
+        };
+        let (get, set) = (
+            |r: &sb::MulticastGroup| r.ports.clone(),
+            |r: &mut sb::MulticastGroup, s| r.ports = s,
+        );
+        put_set(
+            txn,
+            &db.multicast_group,
+            uuid,
+            &row,
+            sb::multicast_group::ALL,
+            sb::multicast_group::PORTS,
+            get,
+            set,
+        );
+    }
+}
+
+fn datapath_row(want: &Datapath) -> sb::DatapathBinding {
+    sb::DatapathBinding {
+        tunnel_key: i64::from(want.tunnel_key),
+        type_: Some(
+            if want.router {
+                "logical-router"
+            } else {
+                "logical-switch"
+            }
+            .into(),
+        ),
+        nb_uuid: Some(want.nb),
+        external_ids: want.external_ids.clone(),
+        ..sb::DatapathBinding::default()
+    }
+}
+
+/// Members are rows of their own without a key: kept if all are as wanted, made anew else.
+fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
+    let have = db.ha_chassis_group.get(uuid);
+    let mut present: Vec<(Str, Option<Uuid>, i64)> = have
+        .iter()
+        .flat_map(|g| g.ha_chassis.iter())
+        .filter_map(|&member| db.ha_chassis.get(member))
+        .map(|m| {
+            (
+                m.external_ids
+                    .get("chassis-name")
+                    .cloned()
+                    .unwrap_or_default(),
+                m.chassis,
+                m.priority,
+            )
+        })
+        .collect();
+    present.sort_unstable();
+    if have.is_some() && present == group.members {
+        return;
+    }
+    let members: Set<Uuid> = group
+        .members
+        .iter()
+        .map(|(name, chassis, priority)| {
+            let row = sb::HaChassis {
+                chassis: *chassis,
+                priority: *priority,
+                external_ids: Map::from_iter([("chassis-name".into(), name.clone())]),
+            };
+            let uuid = Uuid::random();
+            txn.insert(&row, sb::ha_chassis::ALL, uuid);
+            uuid
+        })
+        .collect();
+    let row = sb::HaChassisGroup {
+        name: group.name.clone(),
+        ha_chassis: members,
+        ..sb::HaChassisGroup::default()
+    };
+    put(
+        txn,
+        &db.ha_chassis_group,
+        uuid,
+        &row,
+        sb::ha_chassis_group::NAME | sb::ha_chassis_group::HA_CHASSIS,
+        0,
+    );
+}
+
+/// Inserts a row, or updates the columns of `mask` that differ. Columns of `initial` are written only with a new row.
+fn put<R: Row>(txn: &mut Txn, table: &Table<R>, uuid: Uuid, want: &R, mask: u64, initial: u64) {
+    match table.get(uuid) {
+        None => {
+            txn.insert(want, (mask | initial) & want.nondefault_columns(), uuid);
+        }
+        Some(have) => {
+            let columns = have.differences(want, mask);
+            if columns != 0 {
+                txn.update(uuid, want, columns);
+            }
+        }
+    }
+}
+
+/// [`put`] for a row with one column that can be large: of it only the members that came or went are sent.
+#[allow(clippy::too_many_arguments, reason = "one more than is customary")]
+fn put_set<R: Row, T: Ord + Clone>(
+    txn: &mut Txn,
+    table: &Table<R>,
+    uuid: Uuid,
+    want: &R,
+    mask: u64,
+    column: u64,
+    get: fn(&R) -> Set<T>,
+    set: fn(&mut R, Set<T>),
+) {
+    put(
+        txn,
+        table,
+        uuid,
+        want,
+        if table.contains(uuid) {
+            mask & !column
+        } else {
+            mask
+        },
+        0,
+    );
+    let Some(have) = table.get(uuid) else { return };
+    let (had, wanted) = (get(have), get(want));
+    let only = |these: &Set<T>, those: &Set<T>| -> Set<T> {
+        these
+            .iter()
+            .filter(|e| !those.contains(*e))
+            .cloned()
+            .collect()
+    };
+    let (added, removed) = (only(&wanted, &had), only(&had, &wanted));
+    let mut row = R::default();
+    if !removed.is_empty() {
+        set(&mut row, removed);
+        txn.mutate_delete(uuid, &row, column);
+    }
+    if !added.is_empty() {
+        set(&mut row, added);
+        txn.mutate_insert(uuid, &row, column);
+    }
+}
+
+/// Deletes a row if it is there.
+pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> Option<usize> {
+    macro_rules! tables {
+        ($($id:ident $module:ident),*) => {
+            match sb::TableId::from_number(table)? {
+                $(sb::TableId::$id => db.$module.contains(row).then(|| txn.delete::<sb::$id>(row)),)*
+                _ => None,
+            }
+        };
+    }
+    tables! {
+        SbGlobal sb_global, RbacPermission rbac_permission, RbacRole rbac_role, DatapathBinding datapath_binding,
+        HaChassisGroup ha_chassis_group, PortBinding port_binding, MulticastGroup multicast_group,
+        AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb
+    }
+}

@@ -1,0 +1,301 @@
+//! A compiler on a bench: northbound rows in, logical flows out, without databases. For the tests of features.
+//!
+//! Every look at the flows also compares them with those of a compilation from scratch.
+
+use std::sync::Arc;
+
+use weft_ovsdb::model::{Map, Row, RowUpdate, Set, Str, Uuid};
+use weft_schemas::nb;
+
+use crate::compiler::Compiler;
+use crate::output::Output;
+use crate::program::Settings;
+
+/// A map column.
+pub fn map<const N: usize>(entries: [(&str, &str); N]) -> Map<Str, Str> {
+    entries
+        .into_iter()
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect()
+}
+
+/// A set column.
+pub fn set<const N: usize>(members: [&str; N]) -> Set<Str> {
+    members.into_iter().map(Str::from).collect()
+}
+
+/// The bench.
+pub struct Bed {
+    compiler: Compiler,
+    rows: u128,
+}
+
+impl Default for Bed {
+    fn default() -> Bed {
+        Bed::new()
+    }
+}
+
+impl Bed {
+    /// With a row of `NB_Global` and nothing else.
+    pub fn new() -> Bed {
+        let mut bed = Bed {
+            compiler: Compiler::new(Settings::default()).unwrap(),
+            rows: 0,
+        };
+        bed.insert(nb::NbGlobal::default());
+        bed
+    }
+
+    /// A new row.
+    pub fn insert<R: Row>(&mut self, row: R) -> Uuid
+    where
+        nb::Update: From<RowUpdate<R>>,
+    {
+        // Far apart in the part that hints show.
+        self.rows += 1;
+        let uuid = Uuid(self.rows << 96 | self.rows);
+        self.compiler.nb_update(RowUpdate::insert(uuid, row).into());
+        uuid
+    }
+
+    /// Replaces a row.
+    pub fn put<R: Row>(&mut self, uuid: Uuid, row: R)
+    where
+        nb::Update: From<RowUpdate<R>>,
+    {
+        self.compiler
+            .nb_update(RowUpdate::replace(uuid, row, !0).into());
+    }
+
+    /// Edits `NB_Global`.
+    pub fn global(&mut self, edit: impl FnOnce(&mut nb::NbGlobal)) {
+        let nb = &self.compiler.inputs().nb;
+        let (uuid, row) = nb.nb_global.iter().next().unwrap();
+        let mut row = row.clone();
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// A new switch.
+    pub fn switch(&mut self, name: &str) -> Uuid {
+        self.insert(nb::LogicalSwitch {
+            name: name.into(),
+            ..nb::LogicalSwitch::default()
+        })
+    }
+
+    /// Edits a switch.
+    pub fn edit_switch(&mut self, uuid: Uuid, edit: impl FnOnce(&mut nb::LogicalSwitch)) {
+        let mut row = self
+            .compiler
+            .inputs()
+            .nb
+            .logical_switch
+            .get(uuid)
+            .unwrap()
+            .clone();
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// A new port of a switch.
+    pub fn port(
+        &mut self,
+        switch: Uuid,
+        name: &str,
+        edit: impl FnOnce(&mut nb::LogicalSwitchPort),
+    ) -> Uuid {
+        let mut row = nb::LogicalSwitchPort {
+            name: name.into(),
+            ..nb::LogicalSwitchPort::default()
+        };
+        edit(&mut row);
+        let uuid = self.insert(row);
+        self.edit_switch(switch, |row| {
+            row.ports = row.ports.iter().copied().chain([uuid]).collect()
+        });
+        uuid
+    }
+
+    /// Edits a port of a switch.
+    pub fn edit_port(&mut self, uuid: Uuid, edit: impl FnOnce(&mut nb::LogicalSwitchPort)) {
+        let mut row = self
+            .compiler
+            .inputs()
+            .nb
+            .logical_switch_port
+            .get(uuid)
+            .unwrap()
+            .clone();
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// Takes a port off its switch, by which it is gone.
+    pub fn remove_port(&mut self, uuid: Uuid) {
+        let switches: Vec<Uuid> = self.compiler.inputs().nb.logical_switch.uuids().collect();
+        for switch in switches {
+            self.edit_switch(switch, |row| {
+                row.ports = row
+                    .ports
+                    .iter()
+                    .copied()
+                    .filter(|port| *port != uuid)
+                    .collect()
+            });
+        }
+        self.compiler
+            .nb_update(RowUpdate::<nb::LogicalSwitchPort>::delete(uuid).into());
+    }
+
+    /// A new router with a port (`ROUTER-SWITCH`) on a switch, whose port (`SWITCH-ROUTER`) takes the addresses of the
+    /// router. The switch port is returned.
+    pub fn router_on(&mut self, switch: Uuid, router: &str, mac: &str, networks: &[&str]) -> Uuid {
+        let name = self
+            .compiler
+            .inputs()
+            .nb
+            .logical_switch
+            .get(switch)
+            .unwrap()
+            .name
+            .clone();
+        let there = format!("{router}-{name}");
+        let port = self.insert(nb::LogicalRouterPort {
+            name: there.as_str().into(),
+            mac: mac.into(),
+            networks: networks.iter().copied().map(Str::from).collect(),
+            ..nb::LogicalRouterPort::default()
+        });
+        self.insert(nb::LogicalRouter {
+            name: router.into(),
+            ports: [port].into_iter().collect(),
+            ..nb::LogicalRouter::default()
+        });
+        self.port(switch, &format!("{name}-{router}"), |row| {
+            row.type_ = "router".into();
+            row.addresses = set(["router"]);
+            row.options = map([("router-port", &there)]);
+        })
+    }
+
+    /// Edits a router.
+    pub fn edit_router(&mut self, name: &str, edit: impl FnOnce(&mut nb::LogicalRouter)) {
+        let mut routers = self.compiler.inputs().nb.logical_router.iter();
+        let (uuid, row) = routers.find(|(_, row)| &*row.name == name).unwrap();
+        let mut row = row.clone();
+        drop(routers);
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// A new static route of a router.
+    pub fn route(
+        &mut self,
+        router: &str,
+        prefix: &str,
+        nexthop: &str,
+        edit: impl FnOnce(&mut nb::LogicalRouterStaticRoute),
+    ) -> Uuid {
+        let mut row = nb::LogicalRouterStaticRoute {
+            ip_prefix: prefix.into(),
+            nexthop: nexthop.into(),
+            ..nb::LogicalRouterStaticRoute::default()
+        };
+        edit(&mut row);
+        let uuid = self.insert(row);
+        self.edit_router(router, |row| {
+            row.static_routes = row.static_routes.iter().copied().chain([uuid]).collect()
+        });
+        uuid
+    }
+
+    /// Edits a port of a router.
+    pub fn edit_router_port(&mut self, name: &str, edit: impl FnOnce(&mut nb::LogicalRouterPort)) {
+        let mut ports = self.compiler.inputs().nb.logical_router_port.iter();
+        let (uuid, row) = ports.find(|(_, row)| &*row.name == name).unwrap();
+        let mut row = row.clone();
+        drop(ports);
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// The flows of switches in whose text `filter` occurs, one per line, sorted:
+    /// `DATAPATHS STAGE PRIORITY | MATCH | ACTIONS`.
+    pub fn flows(&mut self, filter: &str) -> String {
+        self.list(filter, |name, _| name.starts_with("ls_"))
+    }
+
+    /// As [`Bed::flows`], those of routers too.
+    pub fn all_flows(&mut self, filter: &str) -> String {
+        self.list(filter, |_, _| true)
+    }
+
+    /// As [`Bed::flows`], only those that come from a certain row.
+    pub fn flows_of_ports(&mut self, filter: &str) -> String {
+        self.list(filter, |name, hint| name.starts_with("ls_") && hint != 0)
+    }
+
+    fn list(&mut self, filter: &str, wanted: impl Fn(&str, u32) -> bool) -> String {
+        self.compiler.run();
+        assert_eq!(
+            self.compiler.audit().unwrap().len(),
+            0,
+            "incremental and from scratch differ"
+        );
+        let nb = &self.compiler.inputs().nb;
+        let switch = |uuid: &Uuid| {
+            nb.logical_switch
+                .get(*uuid)
+                .map(|row| Arc::clone(&row.name))
+        };
+        let router = |uuid: &Uuid| {
+            nb.logical_router
+                .get(*uuid)
+                .map(|row| Arc::clone(&row.name))
+        };
+        let mut lines: Vec<String> = Vec::new();
+        for output in self.compiler.engine().outputs() {
+            let Output::Flow { flow, dps, origin } = output else {
+                continue;
+            };
+            let names: Vec<Str> = dps
+                .as_slice()
+                .iter()
+                .filter_map(|dp| switch(dp).or_else(|| router(dp)))
+                .collect();
+            let stage = flow.stage.info();
+            let (name, priority, match_, actions) =
+                (stage.name, flow.priority, &flow.match_, &flow.actions);
+            let line = format!(
+                "{} {name} {priority} | {match_} | {actions}",
+                names.join(",")
+            );
+            if wanted(name, origin.hint) && line.contains(filter) {
+                lines.push(format!("{:?} {:02} {line}", stage.pipeline, stage.table));
+            }
+        }
+        // Stages in the order packets meet them; the numbers are not shown.
+        lines.sort();
+        lines.dedup();
+        lines
+            .iter()
+            .map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// What the units complain about, one per line.
+    pub fn diagnostics(&mut self) -> String {
+        self.compiler.run();
+        let mut lines: Vec<String> = self
+            .compiler
+            .engine()
+            .diagnostics()
+            .map(|(_, _, d)| d.to_string())
+            .collect();
+        lines.sort();
+        lines.join("\n")
+    }
+}
