@@ -1,0 +1,531 @@
+//! The flow table that is wanted against the one that is there.
+//!
+//! [`Installer`] is pure: it takes the engine's differences and what was read back from the bridge, and says which
+//! messages make the bridge right. After a start, a reconnect or a restart of ovs-vswitchd the bridge's own flows are the
+//! starting point, so unchanged flows are never touched.
+
+mod numbers;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use weft_openflow::{
+    Action, ActionList, Bucket, Field, FlowMod, FlowStats, Group, GroupDesc, GroupMod, GroupType,
+    Instructions, Match, Message, Meter, MeterBand, MeterCommand, MeterDesc, MeterMod, Selection,
+    meter_flags,
+};
+use weft_ovsdb::model::Str;
+
+use crate::flow::{Actions, Body, Flow, GroupSpec, MeterSpec};
+use crate::program::Output;
+use crate::tables;
+use numbers::Numbers;
+
+/// Identifies a flow of the bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowKey {
+    /// Its table.
+    pub table: u8,
+    /// Its priority.
+    pub priority: u16,
+    /// Its match, `conj_id` included.
+    pub matches: Match,
+}
+
+/// What is there under a key: cookie and a hash of the instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct There {
+    cookie: u64,
+    hash: u64,
+}
+
+/// A flow of the bridge, wanted or there or both.
+#[derive(Default, Debug)]
+struct Entry {
+    /// Everything that wants a flow under this key; the first of them in their own order wins, clauses are joined.
+    wanted: SmallVec<[Arc<Flow>; 1]>,
+    there: Option<There>,
+    /// The hash of what Open vSwitch refused: not tried again until something else is wanted.
+    refused: Option<u64>,
+}
+
+/// A message's subject, to find out what a refusal is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Subject {
+    /// A flow.
+    Flow(FlowKey),
+    /// A group.
+    Group(u32),
+    /// A meter.
+    Meter(u32),
+}
+
+/// Messages to send, in this order: `before` singly (meters take no part in bundles), `bundle` at once, `after` singly.
+#[derive(Default, Debug)]
+pub struct Batch {
+    /// Meters that the bundle's flows need.
+    pub before: Vec<Message>,
+    /// Flows and groups.
+    pub bundle: Vec<Message>,
+    /// Meters that nothing needs any more.
+    pub after: Vec<Message>,
+    /// What each message is about: of `before`, then of `bundle`, then of `after`.
+    pub subjects: Vec<Subject>,
+}
+
+impl Batch {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.bundle.is_empty() && self.after.is_empty()
+    }
+}
+
+/// Something Open vSwitch refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// What: a flow with its cookie, a group, a meter.
+    pub what: String,
+    /// The first 32 bits of the UUID of the logical flow, 0 if there is none.
+    pub cookie: u32,
+    /// Why.
+    pub error: String,
+}
+
+/// The difference between wanted and there.
+#[derive(Default, Debug)]
+pub struct Installer {
+    flows: FxHashMap<FlowKey, Entry>,
+    dirty: FxHashSet<FlowKey>,
+    numbers: Numbers,
+    /// Groups there.
+    groups: FxHashMap<u32, Group>,
+    /// Wanted meters by name.
+    meters: FxHashMap<Str, Arc<MeterSpec>>,
+    /// Meters there.
+    meters_there: FxHashMap<u32, Meter>,
+    refusals: FxHashMap<FlowKey, Refusal>,
+}
+
+impl Installer {
+    /// Takes over what the engine added and removed; other outputs than flows and meters are left to others.
+    pub fn apply<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a Output>,
+        added: impl Iterator<Item = &'a Output>,
+    ) {
+        // Numbers of conjunctions and groups that only move from one flow to another are kept: additions come first.
+        for output in added {
+            match output {
+                Output::Flow(flow) => self.add(flow),
+                Output::Meter(meter) => {
+                    self.meters.insert(meter.name.clone(), Arc::clone(meter));
+                }
+                _ => {}
+            }
+        }
+        for output in removed {
+            match output {
+                Output::Flow(flow) => self.remove(flow),
+                // A meter that changed has just been added under its name again.
+                Output::Meter(meter) if self.meters.get(&meter.name) == Some(meter) => {
+                    self.meters.remove(&meter.name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, flow: &Arc<Flow>) {
+        self.numbers.acquire(flow);
+        let key = self.key(flow);
+        let entry = self.flows.entry(key.clone()).or_default();
+        entry.wanted.push(Arc::clone(flow));
+        entry.wanted.sort_by(order);
+        self.dirty.insert(key);
+    }
+
+    fn remove(&mut self, flow: &Arc<Flow>) {
+        let key = self.key(flow);
+        if let Some(entry) = self.flows.get_mut(&key) {
+            entry.wanted.retain(|wanted| wanted != flow);
+            self.dirty.insert(key);
+        }
+        self.numbers.release(flow);
+    }
+
+    fn key(&self, flow: &Flow) -> FlowKey {
+        let mut matches = flow.matches.clone();
+        if let Some(id) = flow.conjunction {
+            matches.set(Field::ConjId, self.numbers.conjunction(id));
+        }
+        FlowKey {
+            table: flow.table,
+            priority: flow.priority,
+            matches,
+        }
+    }
+
+    /// Starts from what the bridge has. Everything is compared anew.
+    pub fn read_back(
+        &mut self,
+        flows: Vec<FlowStats>,
+        groups: Vec<GroupDesc>,
+        meters: Vec<MeterDesc>,
+    ) {
+        self.refusals.clear();
+        self.flows.retain(|_, entry| {
+            entry.there = None;
+            entry.refused = None;
+            !entry.wanted.is_empty()
+        });
+        for flow in flows
+            .into_iter()
+            .filter(|flow| !tables::LEARNED.contains(&flow.table))
+        {
+            let key = FlowKey {
+                table: flow.table,
+                priority: flow.priority,
+                matches: flow.matching,
+            };
+            let there = There {
+                cookie: flow.cookie,
+                hash: hash_of(&flow.instructions),
+            };
+            self.flows.entry(key).or_default().there = Some(there);
+        }
+        self.dirty = self.flows.keys().cloned().collect();
+        self.groups = groups
+            .into_iter()
+            .map(|group| (group.group_id, group.group))
+            .collect();
+        self.meters_there = meters
+            .into_iter()
+            .map(|meter| (meter.meter_id, meter.meter))
+            .collect();
+    }
+
+    /// The messages that make the bridge right. They are taken as sent; [`Installer::refused`] takes back what failed.
+    pub fn batch(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let wanted_meters = self.wanted_meters();
+        for (&id, meter) in &wanted_meters {
+            let message = match self.meters_there.get(&id) {
+                Some(there) if there == meter => continue,
+                Some(_) => meter_mod(MeterCommand::Modify, id, meter.clone()),
+                None => meter_mod(MeterCommand::Add, id, meter.clone()),
+            };
+            batch.before.push(Message::MeterMod(message));
+            batch.subjects.push(Subject::Meter(id));
+            self.meters_there.insert(id, meter.clone());
+        }
+        let wanted_groups: FxHashMap<u32, Group> = self
+            .numbers
+            .groups()
+            .map(|(spec, id)| (id, group(spec)))
+            .collect();
+        for (&id, group) in &wanted_groups {
+            let message = match self.groups.get(&id) {
+                Some(there) if there == group => continue,
+                Some(_) => GroupMod::modify(id, group.clone()),
+                None => GroupMod::add(id, group.clone()),
+            };
+            batch.bundle.push(Message::GroupMod(message));
+            batch.subjects.push(Subject::Group(id));
+            self.groups.insert(id, group.clone());
+        }
+        self.flow_mods(&mut batch);
+        // Only now: deleting a group deletes the flows that use it.
+        let gone: Vec<u32> = self
+            .groups
+            .keys()
+            .filter(|id| !wanted_groups.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.groups.remove(&id);
+            batch.bundle.push(Message::GroupMod(GroupMod::delete(id)));
+            batch.subjects.push(Subject::Group(id));
+        }
+        let gone: Vec<u32> = self
+            .meters_there
+            .keys()
+            .filter(|id| !wanted_meters.contains_key(id))
+            .copied()
+            .collect();
+        for id in gone {
+            self.meters_there.remove(&id);
+            batch.after.push(Message::MeterMod(meter_mod(
+                MeterCommand::Delete,
+                id,
+                Meter::default(),
+            )));
+            batch.subjects.push(Subject::Meter(id));
+        }
+        batch
+    }
+
+    fn flow_mods(&mut self, batch: &mut Batch) {
+        let mut dirty: Vec<FlowKey> = std::mem::take(&mut self.dirty).into_iter().collect();
+        dirty.sort_unstable();
+        for key in dirty {
+            let Some(entry) = self.flows.get_mut(&key) else {
+                continue;
+            };
+            let wanted = render(&entry.wanted, &self.numbers);
+            let message = match wanted {
+                None => {
+                    self.refusals.remove(&key);
+                    let was = entry.there.take();
+                    self.flows.remove(&key);
+                    if was.is_none() {
+                        continue;
+                    }
+                    FlowMod::delete_strict(key.table, key.priority, key.matches.clone())
+                }
+                Some((cookie, instructions)) => {
+                    let there = There {
+                        cookie,
+                        hash: hash_of(&instructions),
+                    };
+                    if entry.there == Some(there) || entry.refused == Some(there.hash) {
+                        continue;
+                    }
+                    entry.there = Some(there);
+                    entry.refused = None;
+                    self.refusals.remove(&key);
+                    FlowMod::add(key.table, key.priority, key.matches.clone(), instructions)
+                        .cookie(cookie)
+                }
+            };
+            batch.bundle.push(Message::FlowMod(message));
+            batch.subjects.push(Subject::Flow(key));
+        }
+    }
+
+    fn wanted_meters(&self) -> FxHashMap<u32, Meter> {
+        self.meters
+            .values()
+            .filter_map(|spec| Some((self.numbers.meter(&spec.name)?, meter(spec))))
+            .collect()
+    }
+
+    /// Open vSwitch refused a message: what it was about is not there, and is not tried again as it is.
+    pub fn refused(&mut self, subject: &Subject, error: &str) -> Refusal {
+        let refusal = |what: String, cookie: u32| Refusal {
+            what,
+            cookie,
+            error: error.into(),
+        };
+        match subject {
+            Subject::Flow(key) => {
+                let mut cookie = 0;
+                if let Some(entry) = self.flows.get_mut(key) {
+                    cookie = entry.wanted.first().map_or(0, |flow| flow.cookie);
+                    entry.refused = entry.there.take().map(|there| there.hash);
+                }
+                let what = format!(
+                    "flow table={}, priority={}, {}",
+                    key.table, key.priority, key.matches
+                );
+                let refusal = refusal(what, cookie);
+                self.refusals.insert(key.clone(), refusal.clone());
+                refusal
+            }
+            Subject::Group(id) => {
+                self.groups.remove(id);
+                refusal(format!("group {id}"), 0)
+            }
+            Subject::Meter(id) => {
+                self.meters_there.remove(id);
+                refusal(format!("meter {id}"), 0)
+            }
+        }
+    }
+
+    /// What Open vSwitch has refused and is still wanted.
+    pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        self.refusals.values()
+    }
+
+    /// Flows that are wanted.
+    pub fn wanted_count(&self) -> usize {
+        self.flows
+            .values()
+            .filter(|entry| !entry.wanted.is_empty())
+            .count()
+    }
+
+    /// Wanted groups with their numbers, for people.
+    pub fn group_table(&self) -> Vec<(String, u32)> {
+        let mut all: Vec<_> = self
+            .numbers
+            .groups()
+            .map(|(spec, id)| (format!("{:?}", group(spec)), id))
+            .collect();
+        all.sort_by_key(|entry| entry.1);
+        all
+    }
+
+    /// Wanted meters with their numbers, for people.
+    pub fn meter_table(&self) -> Vec<(String, u32)> {
+        let named = self
+            .meters
+            .keys()
+            .filter_map(|name| Some((name.to_string(), self.numbers.meter(name)?)));
+        let mut all: Vec<_> = named.collect();
+        all.sort();
+        all
+    }
+
+    /// What must be there, as text, sorted: for comparing two ways to the same state.
+    pub fn wanted(&self) -> Vec<String> {
+        let mut all: Vec<String> = self
+            .flows
+            .iter()
+            .filter_map(|(key, entry)| {
+                let (cookie, instructions) = render(&entry.wanted, &self.numbers)?;
+                let FlowKey { table, priority, matches } = key;
+                Some(format!("table={table}, priority={priority}, {matches} cookie={cookie:#x} actions={instructions}"))
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// A fixed order of those that want a flow under one key: real actions before clauses, then by cookie and actions, so
+/// that who wins does not depend on who came first.
+fn order(a: &Arc<Flow>, b: &Arc<Flow>) -> std::cmp::Ordering {
+    let rank = |flow: &Flow| matches!(flow.body, Body::Clause(_));
+    rank(a)
+        .cmp(&rank(b))
+        .then(a.cookie.cmp(&b.cookie))
+        .then_with(|| match (&a.body, &b.body) {
+            (Body::Actions(x), Body::Actions(y)) => x
+                .list
+                .cmp(&y.list)
+                .then_with(|| x.groups.cmp(&y.groups))
+                .then_with(|| x.meters.cmp(&y.meters)),
+            (Body::Clause(x), Body::Clause(y)) => x.cmp(y),
+            _ => std::cmp::Ordering::Equal,
+        })
+}
+
+/// The flow that stands for all that is wanted under a key.
+fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u64, Instructions)> {
+    let first = wanted.first()?;
+    match &first.body {
+        Body::Actions(actions) => Some((first.cookie.into(), numbered(actions, numbers).into())),
+        Body::Clause(_) => {
+            let mut clauses: Vec<Action> = wanted
+                .iter()
+                .filter_map(|flow| match &flow.body {
+                    Body::Clause(clause) => Some(Action::Conjunction {
+                        id: numbers.conjunction(clause.id),
+                        clause: clause.clause,
+                        n_clauses: clause.n_clauses,
+                    }),
+                    Body::Actions(_) => None,
+                })
+                .collect();
+            clauses.sort();
+            clauses.dedup();
+            Some((0, ActionList::from(clauses.as_slice()).into()))
+        }
+    }
+}
+
+/// Actions with the numbers of their groups and meters in place.
+fn numbered(actions: &Actions, numbers: &Numbers) -> ActionList {
+    if actions.groups.is_empty() && actions.meters.is_empty() {
+        return actions.list.clone();
+    }
+    renumber(&actions.list, actions, numbers)
+}
+
+fn renumber(list: &ActionList, actions: &Actions, numbers: &Numbers) -> ActionList {
+    let meter = |place: u32| {
+        actions
+            .meters
+            .get(place as usize)
+            .and_then(|name| numbers.meter(name))
+    };
+    list.iter()
+        .map(|action| match action {
+            Action::Group(place) => Action::Group(
+                actions
+                    .groups
+                    .get(place as usize)
+                    .map_or(0, |spec| numbers.group(spec)),
+            ),
+            Action::Meter(place) => Action::Meter(meter(place).unwrap_or(0)),
+            Action::Controller(mut controller) => {
+                controller.meter_id = controller.meter_id.and_then(meter);
+                Action::Controller(controller)
+            }
+            Action::Clone(inner) => Action::Clone(renumber(&inner, actions, numbers)),
+            other => other,
+        })
+        .collect()
+}
+
+fn group(spec: &GroupSpec) -> Group {
+    let buckets = spec
+        .buckets
+        .iter()
+        .enumerate()
+        .map(|(id, (weight, actions))| Bucket {
+            weight: *weight,
+            ..Bucket::new(id as u32, actions.clone())
+        });
+    let selection = match spec.hash_fields.as_slice() {
+        [] => Selection::DpHash,
+        fields => Selection::Hash(
+            fields
+                .iter()
+                .map(|field| (*field, field.full_mask()))
+                .collect(),
+        ),
+    };
+    Group {
+        kind: GroupType::Select,
+        buckets: buckets.collect(),
+        selection: Some(selection),
+    }
+}
+
+fn meter(spec: &MeterSpec) -> Meter {
+    let unit = if spec.packets {
+        meter_flags::PKTPS
+    } else {
+        meter_flags::KBPS
+    };
+    let burst = spec.bands.iter().any(|band| band.1 > 0);
+    Meter {
+        flags: unit | meter_flags::STATS | if burst { meter_flags::BURST } else { 0 },
+        bands: spec
+            .bands
+            .iter()
+            .map(|&(rate, burst_size)| MeterBand { rate, burst_size })
+            .collect(),
+    }
+}
+
+fn meter_mod(command: MeterCommand, meter_id: u32, meter: Meter) -> MeterMod {
+    MeterMod {
+        command,
+        meter_id,
+        meter,
+    }
+}
+
+fn hash_of(instructions: &Instructions) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    instructions.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! What must be stable but is free to choose: conntrack zones and names of tunnel ports.
+//!
+//! Both are restored from the Open vSwitch database at start, so a restart changes nothing.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+use weft_ovsdb::model::{Str, Uuid};
+
+/// The allocators that serial kinds get.
+#[derive(Default, Clone, Debug)]
+pub struct Ledgers {
+    /// Conntrack zones by owner.
+    pub zones: Zones,
+    /// Names of tunnel ports by chassis.
+    pub tunnels: TunnelNames,
+}
+
+/// Conntrack zones: a number for each owner, kept as long as the owner lives.
+#[derive(Default, Clone, Debug)]
+pub struct Zones {
+    by_owner: BTreeMap<Str, u16>,
+    /// The owners that a row stands behind, each under its role there.
+    of_row: FxHashMap<Uuid, SmallVec<[(&'static str, Str); 2]>>,
+    taken: FxHashSet<u16>,
+    /// Where to look for the next free one: a zone just given up is not reused at once.
+    next: u16,
+    /// Zones given to an owner that had none: connections of a former owner must be forgotten first.
+    fresh: Vec<u16>,
+}
+
+/// Owner of the zone with a number that the bridge's external_ids has under a key, if it is about zones.
+pub fn zone_entry<'a>(key: &'a str, value: &str) -> Option<(&'a str, u16)> {
+    Some((
+        key.strip_prefix("ct-zone-")?,
+        value.parse().ok().filter(|&z| z > 0)?,
+    ))
+}
+
+impl Zones {
+    /// Takes note of a zone that was given before this process started.
+    pub fn restore(&mut self, owner: &str, zone: u16) {
+        if !self.by_owner.contains_key(owner) && self.taken.insert(zone) {
+            self.by_owner.insert(owner.into(), zone);
+        }
+    }
+
+    /// The zone of an owner; the first free one if it has none yet, nothing when all 65535 are taken.
+    pub fn get(&mut self, owner: &Str) -> Option<u16> {
+        if let Some(&zone) = self.by_owner.get(owner) {
+            return Some(zone);
+        }
+        let zone = (0..u16::MAX)
+            .map(|i| (self.next % u16::MAX).wrapping_add(i) % u16::MAX + 1)
+            .find(|zone| !self.taken.contains(zone))?;
+        self.next = zone % u16::MAX;
+        self.taken.insert(zone);
+        self.by_owner.insert(owner.clone(), zone);
+        self.fresh.push(zone);
+        Some(zone)
+    }
+
+    /// The zone of a row in one of its roles, whose owner's name is `owner` now. If it had another name, that is given up.
+    pub fn own(&mut self, row: Uuid, role: &'static str, owner: &Str) -> Option<u16> {
+        let roles = self.of_row.entry(row).or_default();
+        let former = match roles.iter_mut().find(|(r, _)| *r == role) {
+            Some((_, name)) => Some(std::mem::replace(name, owner.clone())),
+            None => {
+                roles.push((role, owner.clone()));
+                None
+            }
+        };
+        if let Some(former) = former.filter(|former| former != owner) {
+            self.free(&former);
+        }
+        self.get(owner)
+    }
+
+    /// The row needs no zone any more.
+    pub fn disown(&mut self, row: Uuid) {
+        for (_, owner) in self.of_row.remove(&row).unwrap_or_default() {
+            self.free(&owner);
+        }
+    }
+
+    /// The owner is gone.
+    pub fn free(&mut self, owner: &str) {
+        if let Some(zone) = self.by_owner.remove(owner) {
+            self.taken.remove(&zone);
+        }
+    }
+
+    /// Zones whose connections must be forgotten before the new owner uses them.
+    pub fn take_fresh(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Gives up what was restored and nobody has asked for since: its owner went while nobody looked.
+    pub fn forget_unowned(&mut self) {
+        let owned: FxHashSet<Str> = self
+            .of_row
+            .values()
+            .flatten()
+            .map(|(_, owner)| owner.clone())
+            .collect();
+        let unowned: Vec<Str> = self
+            .by_owner
+            .keys()
+            .filter(|owner| !owned.contains(*owner))
+            .cloned()
+            .collect();
+        unowned.iter().for_each(|owner| self.free(owner));
+    }
+
+    /// All owners with their zones, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&Str, u16)> {
+        self.by_owner.iter().map(|(owner, &zone)| (owner, zone))
+    }
+}
+
+/// Names of tunnel ports.
+#[derive(Default, Clone, Debug)]
+pub struct TunnelNames {
+    by_id: FxHashMap<Str, Str>,
+    of_chassis: FxHashMap<Uuid, Vec<Str>>,
+    taken: FxHashSet<Str>,
+}
+
+impl TunnelNames {
+    /// The port of a tunnel has this name already.
+    pub fn note(&mut self, chassis: Uuid, id: &Str, name: &Str) {
+        if let Some(old) = self.by_id.insert(id.clone(), name.clone()) {
+            self.taken.remove(&old);
+        }
+        self.taken.insert(name.clone());
+        let ids = self.of_chassis.entry(chassis).or_default();
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
+
+    /// The name for the port of a tunnel: the first free one that `candidate` gives.
+    pub fn name(&mut self, chassis: Uuid, id: &Str, candidate: impl Fn(u32) -> Str) -> Str {
+        if let Some(name) = self.by_id.get(id) {
+            return name.clone();
+        }
+        let mut n = 0;
+        let name = loop {
+            let name = candidate(n);
+            if !self.taken.contains(&name) {
+                break name;
+            }
+            n += 1;
+        };
+        self.note(chassis, id, &name);
+        name
+    }
+
+    /// The chassis is gone with all its tunnels.
+    pub fn free(&mut self, chassis: Uuid) {
+        for id in self.of_chassis.remove(&chassis).unwrap_or_default() {
+            if let Some(name) = self.by_id.remove(&id) {
+                self.taken.remove(&name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_stable_unique_and_flushed_when_new() {
+        let mut zones = Zones::default();
+        zones.restore("p1", 3);
+        zones.restore("p9", 3);
+        let (p1, p2): (Str, Str) = ("p1".into(), "p2".into());
+        assert_eq!(zones.get(&p1), Some(3));
+        assert!(zones.take_fresh().is_empty());
+        assert_eq!(zones.get(&p2), Some(1));
+        assert_eq!(zones.take_fresh(), [1]);
+        assert_eq!(zones.get(&"p3".into()), Some(2));
+        assert_eq!(zones.get(&"p4".into()), Some(4));
+        zones.free("p2");
+        assert_eq!(
+            zones.get(&"p5".into()),
+            Some(5),
+            "not the one just given up"
+        );
+        assert_eq!(zones.iter().count(), 4);
+    }
+
+    #[test]
+    fn all_zones_can_be_taken() {
+        let mut zones = Zones::default();
+        for n in 0..u32::from(u16::MAX) {
+            assert!(zones.get(&Str::from(n.to_string())).is_some());
+        }
+        assert_eq!(zones.get(&"one more".into()), None);
+        zones.free("7");
+        assert!(zones.get(&"one more".into()).is_some());
+    }
+
+    #[test]
+    fn a_renamed_owner_gives_up_its_zone() {
+        let mut zones = Zones::default();
+        zones.restore("old", 9);
+        assert_eq!(zones.own(Uuid(1), "", &"a".into()), Some(1));
+        assert_eq!(zones.own(Uuid(1), "", &"b".into()), Some(2));
+        assert_eq!(
+            zones.iter().map(|(o, _)| o.to_string()).collect::<Vec<_>>(),
+            ["b", "old"]
+        );
+        zones.forget_unowned();
+        assert_eq!(zones.iter().count(), 1);
+        zones.disown(Uuid(1));
+        assert_eq!(zones.iter().count(), 0);
+    }
+
+    #[test]
+    fn tunnel_names_do_not_collide() {
+        let mut names = TunnelNames::default();
+        let candidate = |n: u32| Str::from(format!("ovn-abcdef-{n:x}"));
+        assert_eq!(
+            &*names.name(Uuid(1), &"abcdef1@1".into(), candidate),
+            "ovn-abcdef-0"
+        );
+        assert_eq!(
+            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate),
+            "ovn-abcdef-1"
+        );
+        names.free(Uuid(1));
+        assert_eq!(
+            &*names.name(Uuid(3), &"abcdef3@3".into(), candidate),
+            "ovn-abcdef-0"
+        );
+        assert_eq!(
+            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate),
+            "ovn-abcdef-1"
+        );
+    }
+}

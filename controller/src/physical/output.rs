@@ -1,0 +1,164 @@
+//! From the end of the ingress pipeline to the start of the egress pipeline, here or on another chassis.
+
+use weft_engine::Cx;
+use weft_openflow::{Action, Field, Match};
+use weft_ovsdb::model::Uuid;
+
+use super::tunnel::encapsulate;
+use super::{Port, diagnose, load_zones, vif};
+use crate::binding::{BINDING, Place};
+use crate::flow::{
+    REG_CT_ZONE, REG_DNAT_ZONE, REG_FLAGS, REG_INPORT, REG_OUTPORT, REG_SNAT_ZONE, emit,
+};
+use crate::index::Index;
+use crate::local_datapaths::{LINK, Link};
+use crate::program::{Controller, Key, Read};
+use crate::tables::{self, flag};
+use crate::tunnels::{TUNNEL, Tunnels};
+
+/// To a port that is here.
+pub(super) fn local(cx: &Cx<'_, Controller>, port: &Port, kind: &str) {
+    let mut actions = Vec::new();
+    load_zones(cx, port, &mut actions);
+    actions.push(Action::resubmit(tables::CHECK_LOOPBACK));
+    emit(
+        cx,
+        tables::LOCAL_OUTPUT,
+        100,
+        port.cookie(),
+        port.to(),
+        actions.as_slice(),
+    );
+    vif::check_loopback(cx, port);
+    match kind {
+        "localport" => {
+            // It is on every chassis: what comes from it never needs a tunnel.
+            let from = Match::any()
+                .with(Field::Metadata, port.dp_key)
+                .with(REG_INPORT, port.key);
+            emit(
+                cx,
+                tables::REMOTE_OUTPUT,
+                150,
+                port.cookie(),
+                from,
+                [Action::resubmit(tables::LOCAL_OUTPUT)],
+            );
+        }
+        "localnet" => {
+            for bit in [flag::LOCAL_ONLY, flag::LOCALPORT] {
+                let kept = port.to().with_masked(REG_FLAGS, bit, bit);
+                emit(cx, tables::CHECK_LOOPBACK, 160, port.cookie(), kept, []);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Through a patch port: into the ingress pipeline of its peer's datapath, with nothing left of this one's state.
+pub(super) fn patch(cx: &Cx<'_, Controller>, port: &Port) {
+    let Some(link) = cx.value::<Link>(LINK.id(), Key::Row(port.uuid)) else {
+        return;
+    };
+    let Some(peer) = Port::local(cx, link.port) else {
+        return;
+    };
+    let mut inner = vec![Action::CtClear];
+    inner.extend([REG_DNAT_ZONE, REG_SNAT_ZONE, REG_CT_ZONE].map(|reg| Action::set(reg, 0u32)));
+    load_zones(cx, &peer, &mut inner);
+    inner.push(Action::set(Field::Metadata, peer.dp_key));
+    inner.push(Action::set(REG_INPORT, peer.key));
+    inner.push(Action::set(REG_FLAGS, 0u32));
+    inner.push(Action::set(REG_OUTPORT, 0u32));
+    inner.extend((0..10).map(|n| Action::set(Field::reg(n), 0u32)));
+    inner.push(Action::resubmit(tables::LOG_INGRESS));
+    let actions = [Action::Clone(inner.as_slice().into())];
+    emit(
+        cx,
+        tables::LOG_TO_PHY,
+        100,
+        port.cookie(),
+        port.to(),
+        actions,
+    );
+}
+
+/// To a chassisredirect port that is here: on to the distributed port it stands for.
+pub(super) fn redirected(cx: &Cx<'_, Controller>, port: &Port, distributed: Option<&str>) {
+    let found = distributed.and_then(|name| cx.lookup_one(Index::PortByName, name));
+    let Some(target) = found
+        .and_then(|uuid| Port::local(cx, uuid))
+        .filter(|t| t.dp_key == port.dp_key)
+    else {
+        diagnose(
+            cx,
+            port.uuid,
+            "options",
+            "distributed-port names no port of the same datapath: unreachable".into(),
+        );
+        return;
+    };
+    let mut actions = vec![Action::set(REG_OUTPORT, target.key)];
+    load_zones(cx, &target, &mut actions);
+    actions.push(Action::resubmit(tables::CHECK_LOOPBACK));
+    emit(
+        cx,
+        tables::LOCAL_OUTPUT,
+        100,
+        port.cookie(),
+        port.to(),
+        actions.as_slice(),
+    );
+}
+
+/// To a port on another chassis: by the localnet port if the datapath has one here, else through a tunnel.
+pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: Uuid) {
+    if kind != "chassisredirect"
+        && kind != "l3gateway"
+        && let Some(localnet) = localnet_of(cx, port.datapath)
+    {
+        let actions = [
+            Action::set(REG_OUTPORT, localnet.key),
+            Action::resubmit(tables::LOCAL_OUTPUT),
+        ];
+        emit(
+            cx,
+            tables::LOCAL_OUTPUT,
+            100,
+            port.cookie(),
+            port.to(),
+            actions,
+        );
+        return;
+    }
+    let Some(tunnels) = cx.value::<Tunnels>(TUNNEL.id(), Key::Row(chassis)) else {
+        return;
+    };
+    let Some(&tunnel) = tunnels.0.first() else {
+        return;
+    };
+    let mut actions = Vec::new();
+    encapsulate(tunnel.carrier, port.dp_key, port.key, &mut actions);
+    actions.push(Action::Output(weft_openflow::Port(tunnel.ofport)));
+    emit(
+        cx,
+        tables::REMOTE_OUTPUT,
+        100,
+        port.cookie(),
+        port.to(),
+        actions.as_slice(),
+    );
+}
+
+/// The localnet port by which this chassis reaches the physical network of a datapath.
+pub(super) fn localnet_of(cx: &Cx<'_, Controller>, datapath: Uuid) -> Option<Port> {
+    let here = |&&port: &&Uuid| {
+        cx.value::<Place>(BINDING.id(), Key::Row(port))
+            .is_some_and(|place| matches!(*place, Place::Here(_)))
+    };
+    let port = cx
+        .lookup(Index::LocalnetOfDatapath, datapath)
+        .iter()
+        .find(here)?;
+    Port::local(cx, *port)
+}

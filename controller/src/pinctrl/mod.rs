@@ -1,0 +1,181 @@
+//! Packets that the pipelines send up to the controller, and what is sent down in turn.
+//!
+//! ```text
+//!  switch --packet-in--> intake (bounded, fair) --> respond --+--> packet-outs
+//!                                                             +--> learner --> southbound rows
+//!                                                             +--> waiting (until the neighbour is known) --> packet-outs
+//! ```
+//!
+//! * [`respond`] is a pure function of one packet; there is a file per responder. What outlives a packet is in [`learner`]
+//!   (rows to write) and [`waiting`] (packets held back).
+//! * Everything is bounded: what exceeds a bound is dropped and counted, for all of this helps along what hosts do again.
+//! * [`crate::shell`] carries the [`Effect`]s out. Time comes as an argument.
+
+mod arp;
+mod complaints;
+mod fdb;
+mod frag_mtu;
+mod icmp;
+mod inject;
+pub mod intake;
+pub mod learner;
+mod nd_na;
+mod nd_ns;
+mod neighbors;
+mod port;
+mod reject;
+mod reset;
+mod respond;
+pub mod waiting;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weft_daemon::coverage::{Counter, counter};
+use weft_openflow::{Message, PacketIn};
+use weft_ovsdb::txn::{Txn, TxnError};
+
+use crate::actions::opcode::Opcode;
+use crate::core::Core;
+use complaints::Complaints;
+use learner::{Learned, Learner};
+pub use respond::{Answer, Refusal, Request, respond};
+use waiting::Waiting;
+
+/// The time, twice: for measuring, and for what is written into databases.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Never goes backwards.
+    pub instant: Instant,
+    /// Milliseconds since the epoch.
+    pub ms: i64,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// A packet-out, or the resumption of a paused packet.
+    Send(Message),
+    /// Rows of the southbound; how it went is told with [`PinCtrl::written`].
+    Write(Txn),
+}
+
+/// The responders with what they remember.
+#[derive(Debug)]
+pub struct PinCtrl {
+    learner: Learner,
+    waiting: Waiting,
+    complaints: Complaints,
+    /// Packets that came, by opcode.
+    received: Vec<Arc<Counter>>,
+    refused: Arc<Counter>,
+    unanswered: Arc<Counter>,
+}
+
+impl Default for PinCtrl {
+    fn default() -> Self {
+        PinCtrl {
+            learner: Learner::default(),
+            waiting: Waiting::default(),
+            complaints: Complaints::default(),
+            received: Opcode::ALL
+                .iter()
+                .map(|opcode| counter(opcode.counter()))
+                .collect(),
+            refused: counter("pinctrl_refused"),
+            unanswered: counter("pinctrl_unanswered"),
+        }
+    }
+}
+
+impl PinCtrl {
+    /// Answers a packet.
+    pub fn packet_in(&mut self, packet: &PacketIn, core: &Core, now: Now) -> Vec<Effect> {
+        let Some((opcode, params)) = Opcode::split(&packet.userdata) else {
+            self.refused.inc();
+            if let Some(before) = self.complaints.admit((None, "userdata"), now.instant) {
+                tracing::warn!(target: "pinctrl", "packet of table {} with user data that says nothing{before}", packet.table);
+            }
+            return Vec::new();
+        };
+        if let Some(count) = self.received.get(opcode as usize) {
+            count.inc();
+        }
+        let answer = match respond(&Request {
+            opcode,
+            params,
+            packet,
+        }) {
+            Ok(answer) => answer,
+            Err(why) => {
+                self.complain(opcode, &why, now);
+                return why.instead(packet).map(Effect::Send).into_iter().collect();
+            }
+        };
+        let mut effects: Vec<Effect> = answer.send.into_iter().map(Effect::Send).collect();
+        if let Some(learned) = answer.learned {
+            if let Learned::Neighbor { mac, .. } = &learned
+                && let Some(hop) = learned.hop()
+            {
+                // Held packets need not wait for the southbound to tell what it is just being told.
+                effects.extend(self.waiting.resolved(&hop, *mac).map(Effect::Send));
+            }
+            if !self.learner.note(learned, now) {
+                self.complain(opcode, &Refusal::Full, now);
+            }
+        }
+        if let Some((hop, held)) = answer.held {
+            self.waiting
+                .hold(port::of_hop(core, hop), held, now.instant);
+        }
+        effects
+    }
+
+    fn complain(&mut self, opcode: Opcode, why: &Refusal, now: Now) {
+        match why {
+            Refusal::NoResponder => self.unanswered.inc(),
+            _ => self.refused.inc(),
+        }
+        let Some(before) = self
+            .complaints
+            .admit((Some(opcode), why.kind()), now.instant)
+        else {
+            return;
+        };
+        let name = opcode.name();
+        if why.is_usual() {
+            tracing::debug!(target: "pinctrl", "{name}: {why}{before}");
+        } else {
+            tracing::warn!(target: "pinctrl", "{name}: {why}{before}");
+        }
+    }
+
+    /// How a transaction went that [`Effect::Write`] asked for.
+    pub fn written(&mut self, result: &Result<(), TxnError>, now: Now) {
+        for lost in self.learner.written(result, now) {
+            self.refused.inc();
+            tracing::warn!(target: "pinctrl", "{lost} was not learned: the southbound refused it twice");
+        }
+    }
+
+    /// Does what is due by time or by what has become known; returns when to be called again.
+    pub fn tick(&mut self, core: &Core, now: Now) -> (Vec<Effect>, Option<Duration>) {
+        let mut effects = Vec::new();
+        self.waiting.expire(now.instant);
+        for (hop, mac) in neighbors::known(core, self.waiting.hops()) {
+            effects.extend(self.waiting.resolved(&hop, mac).map(Effect::Send));
+        }
+        effects.extend(self.learner.write(core, now).map(Effect::Write));
+        let due = [self.waiting.due(), self.learner.due()]
+            .into_iter()
+            .flatten()
+            .min();
+        (
+            effects,
+            due.map(|then| then.saturating_duration_since(now.instant)),
+        )
+    }
+}

@@ -1,0 +1,157 @@
+//! The integration bridge: flows to it, packets from it.
+
+use std::time::Instant;
+
+use weft_openflow::conn::Event;
+use weft_ovsdb::session::Session;
+use weft_ovsdb::txn::TxnError;
+
+use super::openflow::{self, Link};
+use super::{Done, Shell, now, now_ms};
+use crate::pinctrl::Effect;
+
+/// Packets answered before everything else has its turn again.
+const PACKETS_AT_A_TIME: usize = 64;
+
+impl Shell {
+    /// Connects to the integration bridge, under the name that the settings give it.
+    pub(super) fn follow_bridge(&mut self) {
+        let bridge = self
+            .core
+            .config()
+            .map_or_else(|| "br-int".to_string(), |config| config.bridge.to_string());
+        let target = format!(
+            "unix:{}",
+            self.options
+                .ovs_rundir
+                .join(format!("{bridge}.mgmt"))
+                .display()
+        );
+        if self
+            .link_target
+            .as_ref()
+            .is_none_or(|(there, _)| *there != target)
+            && self.core.config().is_some()
+        {
+            if let Some((_, task)) = self.link_target.take() {
+                task.abort();
+                self.conn = None;
+            }
+            let task = tokio::spawn(openflow::keep_connected(
+                target.clone(),
+                self.link_sender.clone(),
+                self.intake.clone(),
+            ));
+            self.report.set_bridge(&target);
+            self.link_target = Some((target, task));
+        }
+    }
+
+    pub(super) fn on_link(&mut self, link: Link) {
+        match link {
+            Link::Up {
+                conn,
+                flows,
+                groups,
+                meters,
+            } => {
+                tracing::info!(target: "ofctrl", "connected to the integration bridge, which has {} flows", flows.len());
+                self.installer.read_back(flows, groups, meters);
+                self.conn = Some(conn);
+                self.report.bridge_is_up(None);
+                self.install.dirty = true;
+                self.installed_number = 0;
+            }
+            Link::Down { reason } => {
+                tracing::warn!(target: "ofctrl", "integration bridge: {reason}");
+                self.conn = None;
+                self.report.bridge_is_up(Some(reason));
+            }
+            Link::Said(event) => match *event {
+                Event::Error { xid, error } => {
+                    tracing::warn!(target: "ofctrl", "message {xid}: {error}");
+                }
+                Event::PacketIn(_) | Event::PortStatus(_) | Event::Other(_) => {}
+            },
+        }
+    }
+
+    pub(super) fn answer_packets(&mut self) {
+        let mut effects = Vec::new();
+        for packet in std::iter::from_fn(|| self.intake.take()).take(PACKETS_AT_A_TIME) {
+            effects.extend(self.pinctrl.packet_in(&packet, &self.core, now()));
+        }
+        self.carry_out(effects);
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut messages = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => messages.push(message),
+                Effect::Write(txn) => {
+                    let Some(handle) = self.sb.as_ref().map(Session::handle) else {
+                        self.pinctrl.written(&Err(TxnError::NotConnected), now());
+                        continue;
+                    };
+                    let done = self.done_sender.clone();
+                    tokio::spawn(async move {
+                        let result = handle.transact(txn).await.map(drop);
+                        let _ = done.send(Done::Packet(result));
+                    });
+                }
+            }
+        }
+        if let Some(conn) = self.conn.as_ref().filter(|_| !messages.is_empty())
+            && let Err(why) = conn.post(&messages)
+        {
+            tracing::debug!(target: "pinctrl", "{} packets not sent: {why}", messages.len());
+        }
+    }
+
+    pub(super) fn start_install(&mut self) {
+        let Some(conn) = self
+            .conn
+            .clone()
+            .filter(|_| self.settled && self.install.open(Instant::now()))
+        else {
+            return;
+        };
+        self.install.dirty = false;
+        let nb_cfg = self.nb_cfg().filter(|_| self.rows_are_here());
+        let number = self.wanted_number;
+        let batch = self.installer.batch();
+        let zones = self.core.ledgers.zones.take_fresh();
+        if batch.is_empty() && zones.is_empty() {
+            self.flows_are_in(number, nb_cfg);
+            return;
+        }
+        tracing::debug!(target: "ofctrl", "{} messages to the integration bridge", batch.bundle.len());
+        self.install.busy = true;
+        let done = self.done_sender.clone();
+        tokio::spawn(async move {
+            let result = openflow::send(conn, batch, zones)
+                .await
+                .map_err(|why| why.to_string());
+            let _ = done.send(Done::Batch {
+                number,
+                nb_cfg,
+                result,
+            });
+        });
+    }
+
+    pub(super) fn flows_are_in(&mut self, number: u64, nb_cfg: Option<i64>) {
+        if number > self.installed_number {
+            self.installed_number = number;
+            self.claims.touch_all();
+            self.sb_writer.gate.dirty = true;
+            self.vs_writer.gate.dirty = true;
+        }
+        if nb_cfg.is_some() && nb_cfg != self.installed_nb_cfg.map(|(nb_cfg, _)| nb_cfg) {
+            self.installed_nb_cfg = nb_cfg.map(|nb_cfg| (nb_cfg, now_ms()));
+            self.sb_writer.gate.dirty = true;
+            self.vs_writer.gate.dirty = true;
+        }
+    }
+}

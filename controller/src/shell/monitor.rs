@@ -1,0 +1,147 @@
+//! What of the southbound this chassis needs to see.
+//!
+//! Unless `ovn-monitor-all` is set: the rows of the datapaths that matter here, and of the others what is needed to find
+//! out which datapaths matter (ports that are or could be bound here, patch ports).
+
+use serde_json::json;
+use weft_ovsdb::model::Uuid;
+use weft_ovsdb::session::{Clause, Conditions, Function, Monitored};
+use weft_schemas::{sb, vs};
+
+use crate::core::Core;
+
+/// The tables and columns of the southbound that are used.
+pub fn sb_columns() -> Monitored {
+    use sb::TableId as T;
+    let used = [
+        T::SbGlobal,
+        T::Chassis,
+        T::ChassisPrivate,
+        T::Encap,
+        T::AddressSet,
+        T::PortGroup,
+        T::LogicalFlow,
+        T::LogicalDpGroup,
+        T::MulticastGroup,
+        T::Meter,
+        T::MeterBand,
+        T::DatapathBinding,
+        T::PortBinding,
+        T::MacBinding,
+        T::StaticMacBinding,
+        T::Fdb,
+        T::GatewayChassis,
+        T::HaChassis,
+        T::HaChassisGroup,
+    ];
+    used.iter()
+        .fold(Monitored::none::<sb::Db>(), |monitored, &table| {
+            monitored.table(table as u8, !0)
+        })
+        // Whoever writes these does so all the time, and nobody here reads them.
+        .without_columns(T::SbGlobal as u8, sb::sb_global::NB_CFG_TIMESTAMP)
+        .without_columns(
+            T::ChassisPrivate as u8,
+            sb::chassis_private::NB_CFG_TIMESTAMP,
+        )
+        .without_columns(T::Chassis as u8, sb::chassis::NB_CFG)
+}
+
+/// The tables and columns of the Open vSwitch database that are used; statistics change every few seconds.
+pub fn vs_columns() -> Monitored {
+    use vs::TableId as T;
+    let (o, b, p, i) = (
+        {
+            use vs::open_vswitch as c;
+            c::BRIDGES
+                | c::EXTERNAL_IDS
+                | c::OTHER_CONFIG
+                | c::IFACE_TYPES
+                | c::DATAPATH_TYPES
+                | c::SSL
+        },
+        {
+            use vs::bridge as c;
+            c::NAME | c::DATAPATH_TYPE | c::PORTS | c::FAIL_MODE | c::OTHER_CONFIG | c::EXTERNAL_IDS
+        },
+        {
+            use vs::port as c;
+            c::NAME | c::INTERFACES | c::EXTERNAL_IDS
+        },
+        {
+            use vs::interface as c;
+            c::NAME | c::TYPE | c::OPTIONS | c::EXTERNAL_IDS | c::OFPORT
+        },
+    );
+    Monitored::none::<vs::Db>()
+        .table(T::OpenVswitch as u8, o)
+        .table(T::Bridge as u8, b)
+        .table(T::Port as u8, p)
+        .table(T::Interface as u8, i)
+        .table(T::Ssl as u8, !0)
+}
+
+/// The rows needed, as far as is known now. Seeing them can show that more are needed.
+pub fn conditions(core: &Core) -> Conditions {
+    let mut all = Conditions::new();
+    let Some(me) = core.me() else { return all };
+    all.set("Chassis_Private", vec![equal("name", &me.name)]);
+    if core.config().is_some_and(|config| config.monitor_all) {
+        return all;
+    }
+    let local: Vec<Uuid> = core.local_datapaths().0.iter().copied().collect();
+    let of = |column: &'static str| -> Vec<Clause> {
+        local.iter().map(|&dp| Clause::refers(column, dp)).collect()
+    };
+    let mut ports = of("datapath");
+    ports.extend(["patch", "chassisredirect", "external"].map(|kind| equal("type", kind)));
+    for option in ["l2gateway-chassis", "l3gateway-chassis"] {
+        ports.push(Clause::new(
+            "options",
+            Function::Includes,
+            json!(["map", [[option, &*me.name]]]),
+        ));
+    }
+    if let Some(chassis) = me.chassis {
+        ports
+            .extend(["chassis", "requested_chassis"].map(|column| Clause::refers(column, chassis)));
+    }
+    let mut ids: Vec<&str> = core
+        .inputs
+        .vs
+        .interface
+        .iter()
+        .filter_map(|(_, row)| row.external_ids.nonempty("iface-id").map(|id| &**id))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        ports.extend([equal("logical_port", id), equal("parent_port", id)]);
+    }
+    all.set("Port_Binding", ports);
+    let mut flows = of("logical_datapath");
+    flows.push(Clause::new(
+        "logical_dp_group",
+        Function::NotEqual,
+        json!(["set", []]),
+    ));
+    all.set("Logical_Flow", flows);
+    let groups = local
+        .iter()
+        .map(|dp| Clause::new("datapaths", Function::Includes, dp.to_json()))
+        .collect();
+    all.set("Logical_DP_Group", groups);
+    for table in ["Multicast_Group", "MAC_Binding", "Static_MAC_Binding"] {
+        all.set(table, of("datapath"));
+    }
+    let keys = local
+        .iter()
+        .filter_map(|&dp| core.inputs.sb.datapath_binding.get(dp));
+    let keys = keys.map(|row| Clause::new("dp_key", Function::Equal, row.tunnel_key));
+    all.set("FDB", keys.collect());
+    all
+}
+
+fn equal(column: &'static str, text: &str) -> Clause {
+    Clause::new(column, Function::Equal, text)
+}

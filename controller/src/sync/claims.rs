@@ -1,0 +1,143 @@
+//! Ports bound here: what their rows should say, and who has them when two chassis want one.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use weft_ovsdb::model::Uuid;
+
+use crate::binding::Claim;
+use crate::program::Output;
+
+/// A claim with the number of the flow table that has its flows.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What is claimed.
+    pub claim: Arc<Claim>,
+    /// Once the flow table with this number is in, the port works.
+    pub since: u64,
+}
+
+/// All claims.
+#[derive(Default, Debug)]
+pub struct Claims {
+    held: FxHashMap<Uuid, Held>,
+    /// Port bindings whose rows must be looked at again.
+    pub dirty: FxHashSet<Uuid>,
+    /// Ports that the southbound has said to be ours: only those can be taken from us.
+    confirmed: FxHashSet<Uuid>,
+}
+
+/// What has become of a port that we hold, or held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing that matters.
+    None,
+    /// Another chassis took it while we hold it.
+    Lost,
+    /// The other chassis let go of it.
+    Free,
+}
+
+impl Claims {
+    /// Takes over what the engine added and removed with flow table number `since`.
+    pub fn apply<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a Output>,
+        added: impl Iterator<Item = &'a Output>,
+        since: u64,
+    ) {
+        for output in removed {
+            if let Output::Claim(claim) = output
+                && self
+                    .held
+                    .get(&claim.port)
+                    .is_some_and(|held| held.claim == *claim)
+            {
+                self.held.remove(&claim.port);
+                self.dirty.insert(claim.port);
+            }
+        }
+        for output in added {
+            if let Output::Claim(claim) = output {
+                self.held.insert(
+                    claim.port,
+                    Held {
+                        claim: Arc::clone(claim),
+                        since,
+                    },
+                );
+                self.dirty.insert(claim.port);
+            }
+        }
+    }
+
+    /// The claim on a port.
+    pub fn get(&self, port: Uuid) -> Option<&Held> {
+        self.held.get(&port)
+    }
+
+    /// All claims.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.values()
+    }
+
+    /// Everything must be looked at again.
+    pub fn touch_all(&mut self) {
+        self.dirty.extend(self.held.keys());
+    }
+
+    /// Watches a port binding's chassis: whether somebody takes a port that we hold, or lets go of one that was taken.
+    pub fn watch(&mut self, port: Uuid, chassis: Option<Uuid>, own: Option<Uuid>) -> Turn {
+        self.dirty.insert(port);
+        if chassis.is_some() && chassis == own {
+            self.confirmed.insert(port);
+            return Turn::None;
+        }
+        match chassis {
+            None => Turn::Free,
+            Some(_) if self.confirmed.remove(&port) && self.held.contains_key(&port) => Turn::Lost,
+            Some(_) => Turn::None,
+        }
+    }
+
+    /// The port binding is gone.
+    pub fn forget(&mut self, port: Uuid) {
+        self.confirmed.remove(&port);
+        self.dirty.remove(&port);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_lost_only_if_it_was_ours() {
+        let (port, us, them) = (Uuid(1), Some(Uuid(10)), Some(Uuid(20)));
+        let mut claims = Claims::default();
+        let claim = Claim {
+            port,
+            name: "p".into(),
+            iface: None,
+            ofport: None,
+            bind: true,
+        };
+        let output = [Output::Claim(Arc::new(claim))];
+        claims.apply([].iter(), output.iter(), 1);
+        assert_eq!(
+            claims.watch(port, them, us),
+            Turn::None,
+            "on another chassis before: ours to take"
+        );
+        assert_eq!(claims.watch(port, us, us), Turn::None);
+        assert_eq!(claims.watch(port, them, us), Turn::Lost);
+        assert_eq!(claims.watch(port, None, us), Turn::Free);
+        claims.apply(output.iter(), [].iter(), 2);
+        assert_eq!(claims.watch(port, us, us), Turn::None);
+        assert_eq!(
+            claims.watch(port, them, us),
+            Turn::None,
+            "no longer held: theirs rightly"
+        );
+    }
+}

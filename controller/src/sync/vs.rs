@@ -1,0 +1,402 @@
+//! Own rows in the local Open vSwitch database: the integration bridge, tunnel and patch ports, conntrack zones, and the
+//! word to an interface that its flows are in.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use weft_ovsdb::model::{Map, Str, Uuid};
+use weft_ovsdb::txn::Txn;
+use weft_schemas::vs;
+
+use super::aside::{Draft, Subject};
+use super::claims::Claims;
+use crate::bridge::{MARKS, OwnPort, Wanted};
+use crate::index::{Index, Indexes};
+use crate::ledger::zone_entry;
+use crate::program::Output;
+
+/// What must be in the database.
+#[derive(Default, Debug)]
+pub struct Desired {
+    bridge: Option<Arc<Wanted>>,
+    ports: FxHashMap<Str, Arc<OwnPort>>,
+    zones: FxHashMap<Str, u16>,
+}
+
+/// What is known when a transaction is made.
+pub struct View<'a> {
+    /// The database.
+    pub vs: &'a vs::Db,
+    /// Its indexes.
+    pub idx: &'a Indexes,
+    /// The flow table that is in.
+    pub installed: u64,
+    /// Whether everything that we know of the southbound is worked in: only then is anything taken away.
+    pub settled: bool,
+    /// The southbound's nb_cfg whose flows are in, and when they were (milliseconds since the epoch).
+    pub nb_cfg: Option<(i64, i64)>,
+    /// When this process started, milliseconds since the epoch.
+    pub started_ms: i64,
+    /// Milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+impl Desired {
+    /// Takes over what the engine added and removed. True if anything here is different for it.
+    pub fn apply<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a Output>,
+        added: impl Iterator<Item = &'a Output>,
+    ) -> bool {
+        let mut changed = false;
+        for output in removed {
+            match output {
+                Output::Bridge(_) => self.bridge = None,
+                Output::VsPort(port) if self.ports.get(&port.name) == Some(port) => {
+                    self.ports.remove(&port.name);
+                }
+                Output::Zone(owner, zone) if self.zones.get(owner) == Some(zone) => {
+                    self.zones.remove(owner);
+                }
+                _ => continue,
+            }
+            changed = true;
+        }
+        for output in added {
+            match output {
+                Output::Bridge(wanted) => self.bridge = Some(Arc::clone(wanted)),
+                Output::VsPort(port) => {
+                    self.ports.insert(port.name.clone(), Arc::clone(port));
+                }
+                Output::Zone(owner, zone) => {
+                    self.zones.insert(owner.clone(), *zone);
+                }
+                _ => continue,
+            }
+            changed = true;
+        }
+        changed
+    }
+
+    /// Writes what is missing or too much.
+    pub fn write(&self, view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
+        let Some(wanted) = &self.bridge else { return };
+        let there = bridge_row(view, &wanted.name);
+        draft.part(Subject::Bridge(wanted.name.clone()), |txn| match there {
+            None => insert_bridge(view, wanted, txn),
+            Some((uuid, row)) => correct_bridge(wanted, uuid, row, txn),
+        });
+        let Some((bridge, row)) = there else { return };
+        self.ports(view, wanted, draft);
+        draft.part(Subject::BridgeIds(wanted.name.clone()), |txn| {
+            self.bridge_ids(view, bridge, row, txn)
+        });
+        interfaces(view, claims, draft);
+    }
+
+    fn ports(&self, view: &View<'_>, wanted: &Wanted, draft: &mut Draft<'_>) {
+        let mut names: Vec<&Str> = self.ports.keys().collect();
+        names.sort();
+        for name in names {
+            let port = &self.ports[name];
+            let Some((bridge, _)) = bridge_row(view, &port.bridge) else {
+                continue;
+            };
+            let there = view.idx.find(Index::VsPortByName, &**name).first();
+            draft.part(Subject::Port(name.clone()), |txn| match there {
+                None => {
+                    let row = vs::Bridge {
+                        ports: [insert_port(port, txn)].into(),
+                        ..Default::default()
+                    };
+                    txn.mutate_insert(bridge, &row, vs::bridge::PORTS);
+                }
+                Some(&uuid) => {
+                    if let Some(row) = view.vs.port.get(uuid) {
+                        correct_port(view, port, uuid, row, txn);
+                    }
+                }
+            });
+        }
+        if !view.settled {
+            return;
+        }
+        for (uuid, row) in view.vs.port.iter() {
+            if self.ports.contains_key(&row.name) || !is_ours(view, uuid, row, &wanted.name) {
+                continue;
+            }
+            draft.part(Subject::Port(row.name.clone()), |txn| {
+                for &bridge in view.idx.find(Index::BridgeOfPort, uuid) {
+                    let row = vs::Bridge {
+                        ports: [uuid].into(),
+                        ..Default::default()
+                    };
+                    txn.mutate_delete(bridge, &row, vs::bridge::PORTS);
+                }
+            });
+        }
+    }
+
+    /// Conntrack zones and bookkeeping in the bridge's external_ids.
+    fn bridge_ids(&self, view: &View<'_>, bridge: Uuid, row: &vs::Bridge, txn: &mut Txn) {
+        let ids = &row.external_ids;
+        let mut wanted: Vec<(Str, Str)> = self
+            .zones
+            .iter()
+            .map(|(owner, zone)| (format!("ct-zone-{owner}").into(), zone.to_string().into()))
+            .collect();
+        wanted.push(("ovn-startup-ts".into(), view.started_ms.to_string().into()));
+        if let Some((nb_cfg, when)) = view.nb_cfg {
+            wanted.push(("ovn-nb-cfg".into(), nb_cfg.to_string().into()));
+            // The time is that of the number: it alone is no reason to write.
+            if ids
+                .get("ovn-nb-cfg")
+                .is_none_or(|there| **there != *nb_cfg.to_string())
+            {
+                wanted.push(("ovn-nb-cfg-ts".into(), when.to_string().into()));
+            }
+        }
+        let wanted: Map<Str, Str> = wanted.into();
+        let set: Map<Str, Str> = wanted
+            .iter()
+            .filter(|(key, value)| ids.get(&**key) != Some(value))
+            .cloned()
+            .collect();
+        let stale = |key: &Str, value: &Str| {
+            view.settled && zone_entry(key, value).is_some() && !wanted.contains_key(&**key)
+        };
+        let gone: FxHashSet<Str> = ids
+            .iter()
+            .filter(|(key, value)| set.contains_key(&**key) || stale(key, value))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if !gone.is_empty() {
+            txn.remove_keys::<vs::Bridge>(
+                bridge,
+                vs::bridge::EXTERNAL_IDS,
+                gone.iter().map(|key| key.to_string()),
+            );
+        }
+        if !set.is_empty() {
+            let row = vs::Bridge {
+                external_ids: set,
+                ..Default::default()
+            };
+            txn.mutate_insert(bridge, &row, vs::bridge::EXTERNAL_IDS);
+        }
+    }
+
+    /// Every row that we leave behind on a graceful exit: tunnels and patches go, the bridge and the ports of VMs stay.
+    pub fn farewell(&self, view: &View<'_>, draft: &mut Draft<'_>) {
+        let Some(wanted) = &self.bridge else { return };
+        let nothing = Desired {
+            bridge: Some(Arc::clone(wanted)),
+            ..Desired::default()
+        };
+        nothing.ports(view, wanted, draft);
+        for (iface, row) in view.vs.interface.iter() {
+            if row.external_ids.contains_key("ovn-installed") {
+                draft.part(Subject::Interface(iface, row.name.clone()), |txn| {
+                    forget_installed(iface, txn)
+                });
+            }
+        }
+    }
+}
+
+fn bridge_row<'a>(view: &View<'a>, name: &str) -> Option<(Uuid, &'a vs::Bridge)> {
+    let uuid = *view.idx.find(Index::BridgeByName, name).first()?;
+    Some((uuid, view.vs.bridge.get(uuid)?))
+}
+
+/// Puts the bridge right if it is not as it must be.
+fn correct_bridge(wanted: &Wanted, uuid: Uuid, row: &vs::Bridge, txn: &mut Txn) {
+    let secure = row.fail_mode.as_deref() == Some("secure");
+    let typed = wanted
+        .datapath_type
+        .as_ref()
+        .is_none_or(|kind| *kind == row.datapath_type);
+    let mut mask = if secure { 0 } else { vs::bridge::FAIL_MODE };
+    let mut new = vs::Bridge {
+        fail_mode: Some("secure".into()),
+        ..Default::default()
+    };
+    if let Some(kind) = wanted.datapath_type.as_ref().filter(|_| !typed) {
+        new.datapath_type = kind.clone();
+        mask |= vs::bridge::DATAPATH_TYPE;
+    }
+    if mask != 0 {
+        txn.update(uuid, &new, mask);
+    }
+}
+
+fn insert_bridge(view: &View<'_>, wanted: &Wanted, txn: &mut Txn) {
+    let Some(&root) = view.idx.find(Index::OpenVswitch, ()).first() else {
+        return;
+    };
+    let (bridge, port, iface) = (Uuid::random(), Uuid::random(), Uuid::random());
+    let row = vs::Interface {
+        name: wanted.name.clone(),
+        type_: "internal".into(),
+        ..Default::default()
+    };
+    txn.insert(&row, vs::interface::NAME | vs::interface::TYPE, iface);
+    let row = vs::Port {
+        name: wanted.name.clone(),
+        interfaces: [iface].into(),
+        ..Default::default()
+    };
+    txn.insert(&row, vs::port::NAME | vs::port::INTERFACES, port);
+    let row = vs::Bridge {
+        name: wanted.name.clone(),
+        ports: [port].into(),
+        fail_mode: Some("secure".into()),
+        datapath_type: wanted
+            .datapath_type
+            .clone()
+            .unwrap_or_else(|| Str::from("")),
+        other_config: [("disable-in-band", "true")].into(),
+        ..Default::default()
+    };
+    use vs::bridge as b;
+    txn.insert(
+        &row,
+        b::NAME | b::PORTS | b::FAIL_MODE | b::DATAPATH_TYPE | b::OTHER_CONFIG,
+        bridge,
+    );
+    let row = vs::OpenVswitch {
+        bridges: [bridge].into(),
+        ..Default::default()
+    };
+    txn.mutate_insert(root, &row, vs::open_vswitch::BRIDGES);
+    txn.comment("weft-controller: creating integration bridge");
+}
+
+fn mark(port: &OwnPort) -> Map<Str, Str> {
+    vec![(Str::from(port.mark.0), port.mark.1.clone())].into()
+}
+
+fn insert_port(port: &OwnPort, txn: &mut Txn) -> Uuid {
+    let (uuid, iface) = (Uuid::random(), Uuid::random());
+    let row = vs::Interface {
+        name: port.name.clone(),
+        type_: port.kind.clone(),
+        options: port.options.clone(),
+        ..Default::default()
+    };
+    txn.insert(
+        &row,
+        vs::interface::NAME | vs::interface::TYPE | vs::interface::OPTIONS,
+        iface,
+    );
+    let row = vs::Port {
+        name: port.name.clone(),
+        interfaces: [iface].into(),
+        external_ids: mark(port),
+        ..Default::default()
+    };
+    txn.insert(
+        &row,
+        vs::port::NAME | vs::port::INTERFACES | vs::port::EXTERNAL_IDS,
+        uuid,
+    );
+    uuid
+}
+
+/// Puts a port right that is there but not as it must be.
+fn correct_port(view: &View<'_>, port: &OwnPort, uuid: Uuid, row: &vs::Port, txn: &mut Txn) {
+    if row.external_ids.get(port.mark.0) != Some(&port.mark.1) {
+        txn.remove_keys::<vs::Port>(uuid, vs::port::EXTERNAL_IDS, MARKS);
+        let row = vs::Port {
+            external_ids: mark(port),
+            ..Default::default()
+        };
+        txn.mutate_insert(uuid, &row, vs::port::EXTERNAL_IDS);
+    }
+    let Some((iface, row)) = row
+        .interfaces
+        .first()
+        .and_then(|&iface| Some((iface, view.vs.interface.get(iface)?)))
+    else {
+        return;
+    };
+    if row.type_ != port.kind || row.options != port.options {
+        let row = vs::Interface {
+            type_: port.kind.clone(),
+            options: port.options.clone(),
+            ..Default::default()
+        };
+        txn.update(iface, &row, vs::interface::TYPE | vs::interface::OPTIONS);
+    }
+}
+
+/// Whether a port that is not wanted (any more) is one that this controller has made: marked so, and either on the
+/// integration bridge or the far end of a patch to it. Another controller on this host has another bridge.
+fn is_ours(view: &View<'_>, uuid: Uuid, row: &vs::Port, bridge: &str) -> bool {
+    if !MARKS
+        .iter()
+        .any(|mark| row.external_ids.contains_key(*mark))
+    {
+        return false;
+    }
+    let on_bridge = view.idx.find(Index::BridgeOfPort, uuid).iter().any(|&b| {
+        view.vs
+            .bridge
+            .get(b)
+            .is_some_and(|row| &*row.name == bridge)
+    });
+    on_bridge || row.name.ends_with(&format!("-to-{bridge}"))
+}
+
+/// Tells interfaces whether the flows of their ports are in.
+fn interfaces(view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
+    let told: FxHashSet<Uuid> = super::sb::installed(claims, view.installed)
+        .map(|(_, iface)| iface)
+        .collect();
+    let claimed: FxHashSet<Uuid> = claims.iter().filter_map(|held| held.claim.iface).collect();
+    for &iface in &told {
+        let Some(row) = view.vs.interface.get(iface) else {
+            continue;
+        };
+        if row
+            .external_ids
+            .get("ovn-installed")
+            .is_some_and(|value| &**value == "true")
+        {
+            continue;
+        }
+        let ids = vec![
+            (Str::from("ovn-installed"), Str::from("true")),
+            (
+                Str::from("ovn-installed-ts"),
+                Str::from(view.now_ms.to_string()),
+            ),
+        ];
+        draft.part(Subject::Interface(iface, row.name.clone()), |txn| {
+            forget_installed(iface, txn);
+            let row = vs::Interface {
+                external_ids: ids.into(),
+                ..Default::default()
+            };
+            txn.mutate_insert(iface, &row, vs::interface::EXTERNAL_IDS);
+        });
+    }
+    if !view.settled {
+        return;
+    }
+    for (iface, row) in view.vs.interface.iter() {
+        if row.external_ids.contains_key("ovn-installed") && !claimed.contains(&iface) {
+            draft.part(Subject::Interface(iface, row.name.clone()), |txn| {
+                forget_installed(iface, txn)
+            });
+        }
+    }
+}
+
+fn forget_installed(iface: Uuid, txn: &mut Txn) {
+    txn.remove_keys::<vs::Interface>(
+        iface,
+        vs::interface::EXTERNAL_IDS,
+        ["ovn-installed", "ovn-installed-ts"],
+    );
+}

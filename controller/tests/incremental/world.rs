@@ -1,0 +1,554 @@
+//! Two databases that change at random, with what follows them.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use weft_controller::core::Core;
+use weft_controller::install::Installer;
+use weft_controller::program::Settings;
+use weft_ovsdb::model::{Map, RowUpdate, Str, Uuid};
+use weft_schemas::{sb, vs};
+
+use super::{
+    ACTIONS, CHASSIS, DATAPATHS, FLOWS, MATCHES, PORTS, TYPES, everything, everything_vs, map, s,
+    settings, text, uuid,
+};
+
+/// Random databases, and a core that follows their changes.
+pub struct World {
+    rng: SmallRng,
+    core: Core,
+    pub installer: Installer,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut world = World {
+            rng: SmallRng::seed_from_u64(seed),
+            core: Core::new(Settings::default()).unwrap(),
+            installer: Installer::default(),
+        };
+        world.vs(vec![
+            RowUpdate::insert(
+                uuid(101, 0),
+                vs::OpenVswitch {
+                    bridges: [uuid(102, 0)].into(),
+                    external_ids: settings("geneve"),
+                    ..Default::default()
+                },
+            )
+            .into(),
+            RowUpdate::insert(
+                uuid(102, 0),
+                vs::Bridge {
+                    name: s("br-int"),
+                    ..Default::default()
+                },
+            )
+            .into(),
+            RowUpdate::insert(
+                uuid(102, 1),
+                vs::Bridge {
+                    name: s("br-ex"),
+                    ..Default::default()
+                },
+            )
+            .into(),
+        ]);
+        for n in 0..DATAPATHS {
+            let row = sb::DatapathBinding {
+                tunnel_key: n as i64 + 1,
+                ..Default::default()
+            };
+            world.sb(vec![RowUpdate::insert(uuid(1, n), row).into()]);
+        }
+        world
+    }
+
+    fn sb(&mut self, updates: Vec<sb::Update>) {
+        self.core.apply_sb(updates, false);
+    }
+
+    fn vs(&mut self, updates: Vec<vs::Update>) {
+        self.core.apply_vs(updates, false);
+    }
+
+    pub fn pick(&mut self, n: usize) -> usize {
+        self.rng.random_range(0..n)
+    }
+
+    fn one<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all.choose(&mut self.rng).copied().unwrap_or("")
+    }
+
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.rng.random_range(0..100) < percent
+    }
+
+    fn port_name(&mut self) -> Str {
+        format!("p{}", self.pick(PORTS)).into()
+    }
+
+    fn datapath(&mut self) -> Uuid {
+        let n = self.pick(DATAPATHS);
+        uuid(1, n)
+    }
+
+    pub fn edit(&mut self) {
+        match self.pick(17) {
+            0..=2 => self.edit_port(),
+            3..=5 => self.edit_flow(),
+            6 | 7 => self.edit_interface(),
+            8 => self.edit_chassis(),
+            9 => self.edit_group(),
+            10 => self.edit_tunnel_port(),
+            11 => self.edit_neighbor(),
+            12 => self.edit_names(),
+            13 => self.edit_datapath(),
+            14 => self.edit_settings(),
+            15 => self.edit_ha(),
+            _ => self.edit_rest(),
+        }
+    }
+
+    fn edit_port(&mut self) {
+        let n = self.pick(PORTS);
+        let id = uuid(2, n);
+        if self.chance(15) {
+            return self.sb(vec![RowUpdate::<sb::PortBinding>::delete(id).into()]);
+        }
+        let kind = self.one(TYPES);
+        let name = if kind == "chassisredirect" {
+            s("cr")
+        } else {
+            format!("p{n}").into()
+        };
+        let mut options = Vec::new();
+        match kind {
+            "patch" => options.push(("peer", self.port_name())),
+            "l3gateway" => {
+                options.extend([("peer", self.port_name()), ("l3gateway-chassis", s("c0"))])
+            }
+            "l2gateway" => {
+                options.extend([("network_name", s("phys")), ("l2gateway-chassis", s("c0"))])
+            }
+            "localnet" => options.push(("network_name", s("phys"))),
+            "chassisredirect" => options.extend([
+                ("distributed-port", self.port_name()),
+                ("always-redirect", s("true")),
+            ]),
+            "" if self.chance(20) => {
+                options.push(("requested-chassis", s(self.one(&["c0", "c1", "host0"]))))
+            }
+            _ => {}
+        }
+        if kind == "patch" && self.chance(10) {
+            options.push(("chassis-redirect-port", s("cr")));
+        }
+        let row = sb::PortBinding {
+            logical_port: name,
+            type_: s(kind),
+            datapath: self.datapath(),
+            tunnel_key: n as i64 + 1,
+            options: options.into_iter().map(|(k, v)| (s(k), v)).collect(),
+            parent_port: (kind.is_empty() && self.chance(20)).then(|| self.port_name()),
+            tag: self.chance(30).then_some(n as i64 + 10),
+            chassis: self.chance(50).then(|| {
+                let c = self.pick(CHASSIS);
+                uuid(3, c)
+            }),
+            virtual_parent: self.chance(30).then(|| self.port_name()),
+            ha_chassis_group: self.chance(50).then_some(uuid(9, 0)),
+            port_security: match self.pick(4) {
+                0 => [s("00:00:00:00:00:01 10.0.0.4/24 fd00::4")].into(),
+                1 => [s("00:00:00:00:00:02"), s("rubbish")].into(),
+                _ => Default::default(),
+            },
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
+    }
+
+    fn edit_flow(&mut self) {
+        let n = self.pick(FLOWS);
+        if self.chance(15) {
+            return self.sb(vec![
+                RowUpdate::<sb::LogicalFlow>::delete(uuid(4, n)).into(),
+            ]);
+        }
+        let grouped = self.chance(40);
+        let row = sb::LogicalFlow {
+            logical_datapath: (!grouped).then(|| self.datapath()),
+            logical_dp_group: grouped.then(|| {
+                let g = self.pick(3);
+                uuid(5, g)
+            }),
+            pipeline: s(self.one(&["ingress", "egress"])),
+            table_id: self.pick(30) as i64,
+            priority: self.pick(3) as i64 * 50,
+            match_: s(self.one(MATCHES)),
+            actions: s(self.one(ACTIONS)),
+            tags: if self.chance(20) {
+                vec![(s("in_out_port"), self.port_name())].into()
+            } else {
+                Map::default()
+            },
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(uuid(4, n), row).into()]);
+    }
+
+    fn edit_interface(&mut self) {
+        let n = self.pick(10);
+        let (iface, port) = (uuid(103, n), uuid(104, n));
+        if self.chance(20) {
+            self.vs(vec![
+                RowUpdate::<vs::Interface>::delete(iface).into(),
+                RowUpdate::<vs::Port>::delete(port).into(),
+            ]);
+        } else {
+            let name: Str = format!("tap{n}").into();
+            let row = vs::Interface {
+                name: name.clone(),
+                ofport: match self.pick(6) {
+                    0 => None,
+                    1 => Some(-1),
+                    _ => Some(n as i64 + 1),
+                },
+                external_ids: if self.chance(80) {
+                    vec![(s("iface-id"), self.port_name())].into()
+                } else {
+                    Map::default()
+                },
+                ..Default::default()
+            };
+            let port_row = vs::Port {
+                name,
+                interfaces: [iface].into(),
+                ..Default::default()
+            };
+            self.vs(vec![
+                RowUpdate::insert(iface, row).into(),
+                RowUpdate::insert(port, port_row).into(),
+            ]);
+        }
+        self.rebuild_bridge();
+    }
+
+    fn edit_tunnel_port(&mut self) {
+        let n = self.pick(CHASSIS);
+        let (iface, port) = (uuid(105, n), uuid(106, n));
+        if self.chance(30) {
+            self.vs(vec![
+                RowUpdate::<vs::Interface>::delete(iface).into(),
+                RowUpdate::<vs::Port>::delete(port).into(),
+            ]);
+        } else {
+            let name: Str = format!("ovn-c{n}-0").into();
+            let (key, value) = if self.chance(80) {
+                ("ovn-chassis-id", format!("c{n}@1.1.1.{n}"))
+            } else {
+                ("ovn-localnet-port", format!("p{}", self.pick(PORTS)))
+            };
+            let row = vs::Interface {
+                name: name.clone(),
+                ofport: Some(n as i64 + 20),
+                ..Default::default()
+            };
+            let port_row = vs::Port {
+                name,
+                interfaces: [iface].into(),
+                external_ids: map(&[(key, &value)]),
+                ..Default::default()
+            };
+            self.vs(vec![
+                RowUpdate::insert(iface, row).into(),
+                RowUpdate::insert(port, port_row).into(),
+            ]);
+        }
+        self.rebuild_bridge();
+    }
+
+    /// The bridge has all ports but, now and then, one.
+    fn rebuild_bridge(&mut self) {
+        let mut ports: Vec<Uuid> = self.core.inputs.vs.port.uuids().collect();
+        ports.sort_unstable();
+        if !ports.is_empty() && self.chance(20) {
+            let n = self.pick(ports.len());
+            ports.remove(n);
+        }
+        let row = vs::Bridge {
+            name: s("br-int"),
+            ports: ports.into(),
+            ..Default::default()
+        };
+        self.vs(vec![RowUpdate::insert(uuid(102, 0), row).into()]);
+    }
+
+    fn edit_chassis(&mut self) {
+        let n = self.pick(CHASSIS);
+        if self.chance(30) {
+            return self.sb(vec![RowUpdate::<sb::Chassis>::delete(uuid(3, n)).into()]);
+        }
+        let encap = sb::Encap {
+            type_: s(self.one(&["geneve", "vxlan", "carrier pigeon"])),
+            ip: format!("1.1.1.{n}").into(),
+            options: map(&[("csum", "true")]),
+            chassis_name: format!("c{n}").into(),
+        };
+        let row = sb::Chassis {
+            name: format!("c{n}").into(),
+            encaps: [uuid(6, n)].into(),
+            transport_zones: if self.chance(10) {
+                [s("tz")].into()
+            } else {
+                Default::default()
+            },
+            ..Default::default()
+        };
+        self.sb(vec![
+            RowUpdate::insert(uuid(6, n), encap).into(),
+            RowUpdate::insert(uuid(3, n), row).into(),
+        ]);
+    }
+
+    fn edit_group(&mut self) {
+        let n = self.pick(DATAPATHS);
+        if self.chance(20) {
+            return self.sb(vec![
+                RowUpdate::<sb::MulticastGroup>::delete(uuid(7, n)).into(),
+            ]);
+        }
+        let count = self.pick(PORTS);
+        let ports: Vec<Uuid> = (0..count)
+            .map(|_| {
+                let p = self.pick(PORTS);
+                uuid(2, p)
+            })
+            .collect();
+        let row = sb::MulticastGroup {
+            datapath: uuid(1, n),
+            name: s("_MC_flood"),
+            tunnel_key: 0x8000,
+            ports: ports.into(),
+        };
+        self.sb(vec![RowUpdate::insert(uuid(7, n), row).into()]);
+    }
+
+    fn edit_neighbor(&mut self) {
+        let n = self.pick(4);
+        let mac = s(self.one(&["00:00:00:00:00:09", "no mac"]));
+        let update: sb::Update = match self.pick(4) {
+            0 => RowUpdate::<sb::MacBinding>::delete(uuid(8, n)).into(),
+            1 => {
+                let ip = s(self.one(&["10.0.0.9", "fd00::9", "somewhere"]));
+                let row = sb::MacBinding {
+                    logical_port: self.port_name(),
+                    ip,
+                    mac,
+                    datapath: self.datapath(),
+                    ..Default::default()
+                };
+                RowUpdate::insert(uuid(8, n), row).into()
+            }
+            2 => {
+                let row = sb::StaticMacBinding {
+                    logical_port: self.port_name(),
+                    ip: s("10.0.0.8"),
+                    mac,
+                    ..Default::default()
+                };
+                RowUpdate::insert(uuid(18, n), row).into()
+            }
+            _ => {
+                let dp_key = self.pick(DATAPATHS) as i64 + 1;
+                RowUpdate::insert(
+                    uuid(28, n),
+                    sb::Fdb {
+                        mac,
+                        dp_key,
+                        port_key: n as i64 + 1,
+                        ..Default::default()
+                    },
+                )
+                .into()
+            }
+        };
+        self.sb(vec![update]);
+    }
+
+    fn edit_names(&mut self) {
+        let update: sb::Update = match self.pick(4) {
+            0 => RowUpdate::<sb::AddressSet>::delete(uuid(10, self.pick(2))).into(),
+            1 | 2 => {
+                let n = self.pick(2);
+                let count = self.pick(12);
+                let addresses: Vec<Str> = (0..count)
+                    .map(|_| format!("10.0.{}.{}", self.pick(2), self.pick(9)).into())
+                    .collect();
+                let row = sb::AddressSet {
+                    name: format!("as{}", n + 1).into(),
+                    addresses: addresses.into(),
+                    ..Default::default()
+                };
+                RowUpdate::insert(uuid(10, n), row).into()
+            }
+            _ => {
+                let ports: Vec<Str> = (0..3).map(|_| self.port_name()).collect();
+                let name = s(self.one(&["pg1", "1_pg1", "2_pg1"]));
+                RowUpdate::insert(
+                    uuid(11, 0),
+                    sb::PortGroup {
+                        name,
+                        ports: ports.into(),
+                    },
+                )
+                .into()
+            }
+        };
+        self.sb(vec![update]);
+    }
+
+    fn edit_datapath(&mut self) {
+        let n = self.pick(DATAPATHS);
+        if self.chance(15) {
+            return self.sb(vec![
+                RowUpdate::<sb::DatapathBinding>::delete(uuid(1, n)).into(),
+            ]);
+        }
+        let row = sb::DatapathBinding {
+            tunnel_key: n as i64 + 1,
+            external_ids: if self.chance(40) {
+                map(&[("logical-router", "x")])
+            } else {
+                Map::default()
+            },
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(uuid(1, n), row).into()]);
+    }
+
+    fn edit_settings(&mut self) {
+        let external_ids = match self.pick(5) {
+            0 => settings("vxlan,geneve"),
+            1 => settings("").with("ovn-bridge-mappings", "phys:nowhere"),
+            2 => Map::default(),
+            _ => settings("geneve"),
+        };
+        let row = vs::OpenVswitch {
+            bridges: [uuid(102, 0)].into(),
+            external_ids,
+            ..Default::default()
+        };
+        self.vs(vec![RowUpdate::insert(uuid(101, 0), row).into()]);
+    }
+
+    fn edit_ha(&mut self) {
+        let mut updates: Vec<sb::Update> = Vec::new();
+        for n in 0..2 {
+            let chassis = self.chance(80).then(|| {
+                let c = self.pick(CHASSIS);
+                uuid(3, c)
+            });
+            let row = sb::HaChassis {
+                chassis,
+                priority: self.pick(5) as i64,
+                ..Default::default()
+            };
+            updates.push(RowUpdate::insert(uuid(12, n), row).into());
+        }
+        let members: Vec<Uuid> = (0..self.pick(3)).map(|n| uuid(12, n)).collect();
+        let row = sb::HaChassisGroup {
+            name: s("ha"),
+            ha_chassis: members.into(),
+            ..Default::default()
+        };
+        updates.push(RowUpdate::insert(uuid(9, 0), row).into());
+        self.sb(updates);
+    }
+
+    fn edit_rest(&mut self) {
+        match self.pick(4) {
+            0 => {
+                let n = self.pick(3);
+                let datapaths: Vec<Uuid> =
+                    (0..self.pick(DATAPATHS)).map(|_| self.datapath()).collect();
+                let row = sb::LogicalDpGroup {
+                    datapaths: datapaths.into(),
+                };
+                self.sb(vec![RowUpdate::insert(uuid(5, n), row).into()]);
+            }
+            1 => {
+                let band = sb::MeterBand {
+                    action: s("drop"),
+                    rate: 1 + self.pick(9) as i64,
+                    ..Default::default()
+                };
+                let row = sb::Meter {
+                    name: s("m1"),
+                    unit: s("pktps"),
+                    bands: [uuid(14, 0)].into(),
+                };
+                self.sb(vec![
+                    RowUpdate::insert(uuid(14, 0), band).into(),
+                    RowUpdate::insert(uuid(13, 0), row).into(),
+                ]);
+            }
+            2 => self.sb(vec![RowUpdate::<sb::Meter>::delete(uuid(13, 0)).into()]),
+            _ => {
+                let port = uuid(2, self.pick(PORTS));
+                let yielded = self.chance(50);
+                self.core.set_yielded(port, yielded);
+            }
+        }
+    }
+
+    /// A reconnect: the same rows come once more as a whole, some of them gone meanwhile.
+    pub fn reconnect(&mut self) {
+        let mut rows = everything(&self.core.inputs.sb);
+        for _ in 0..self.pick(4) {
+            if !rows.is_empty() {
+                let n = self.pick(rows.len());
+                rows.swap_remove(n);
+            }
+        }
+        self.core.apply_sb(rows, true);
+    }
+
+    pub fn run(&mut self) {
+        let delta = self.core.run();
+        assert!(!delta.stalled);
+        self.installer
+            .apply(delta.removed.iter(), delta.added.iter());
+        drop(self.installer.batch());
+    }
+
+    pub fn compare(&mut self, what: &str) {
+        let differences = self.core.audit().unwrap();
+        assert!(differences.is_empty(), "{what}: {differences:#?}");
+        let mut fresh = Core::new(Settings::default()).unwrap();
+        fresh.ledgers = self.core.ledgers.clone();
+        fresh.apply_vs(everything_vs(&self.core.inputs.vs), true);
+        fresh.apply_sb(everything(&self.core.inputs.sb), true);
+        for &port in &self.core.inputs.yielded {
+            fresh.set_yielded(port, true);
+        }
+        let delta = fresh.run();
+        let mut installer = Installer::default();
+        installer.apply(delta.removed.iter(), delta.added.iter());
+        let ours: BTreeSet<String> = self.core.engine().outputs().map(text).collect();
+        let theirs: BTreeSet<String> = fresh.engine().outputs().map(text).collect();
+        let (extra, missing): (Vec<_>, Vec<_>) = (
+            ours.difference(&theirs).collect(),
+            theirs.difference(&ours).collect(),
+        );
+        assert!(
+            extra.is_empty() && missing.is_empty(),
+            "{what}: extra {extra:#?}, missing {missing:#?}"
+        );
+        // Numbers may differ where two hashes met in another order; there are few enough here that they do not.
+        assert_eq!(self.installer.wanted(), installer.wanted(), "{what}");
+    }
+}
