@@ -1,0 +1,41 @@
+//! Networks with real packets. Every scenario runs with all programs ours, with our northd under stock controllers
+//! and with our controllers under stock northd; `WEFT_IMPL=stock` proves the scenario itself.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod outside;
+mod restart;
+mod routing;
+mod switching;
+
+/// Each function as a test in each combination of programs.
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident)*;)*) => {
+        scenarios!(@ all_ours WEFT $($module: $($name)*;)*);
+        scenarios!(@ northd_ours WEFT_NORTHD $($module: $($name)*;)*);
+        scenarios!(@ controller_ours WEFT_CONTROLLER $($module: $($name)*;)*);
+    };
+    (@ $combination:ident $impls:ident $($module:ident: $($name:ident)*;)*) => {
+        mod $combination {
+            $($(
+                #[test]
+                fn $name() {
+                    crate::$module::$name(weft_integration::Impls::$impls);
+                }
+            )*)*
+        }
+    };
+}
+
+scenarios! {
+    switching: two_ports_on_one_host geneve_carries_the_keys vxlan_carries_the_keys
+        same_addresses_on_two_switches_never_meet a_port_moves_between_hosts a_host_dies_and_returns
+        unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged
+        a_localport_stays_on_its_host a_disabled_port_is_silent addresses_are_given_out;
+    routing: three_hosts_three_subnets a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
+        static_routes neighbors_are_learned;
+    outside: localnet_untagged localnet_in_a_vlan;
+    restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
+        southbound_away_for_a_while;
+    bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts;
+}
