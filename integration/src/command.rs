@@ -1,7 +1,11 @@
 //! Running programs: words as a shell would split them, a deadline for each, errors that say everything.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+/// Signals that a program brings on itself: SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+const CRASHES: [i32; 5] = [4, 6, 7, 8, 11];
 
 /// Longest a helper program may take, seconds.
 pub const DEADLINE_SECONDS: u32 = 60;
@@ -13,6 +17,8 @@ pub struct Done {
     pub line: String,
     /// Whether it ended with status 0.
     pub success: bool,
+    /// Whether a signal of its own making ended it (an abort, a segmentation fault).
+    pub crashed: bool,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -130,6 +136,11 @@ pub fn run(netns: Option<&str>, run_dir: Option<&Path>, argv: &[String]) -> Done
         Ok(out) => Done {
             line,
             success: out.status.success(),
+            crashed: out
+                .status
+                .signal()
+                .or(out.status.code().map(|code| code - 128))
+                .is_some_and(|signal| CRASHES.contains(&signal)),
             stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
         },

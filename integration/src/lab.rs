@@ -288,24 +288,19 @@ impl Lab {
     #[track_caller]
     pub fn trace(&self, options: &str, datapath: &str, packet: &str) -> String {
         self.trace_with(&self.programs.trace, options, datapath, packet)
+            .ok()
     }
 
     /// The same by a given program.
     #[track_caller]
-    pub fn trace_with(
-        &self,
-        program: &Path,
-        options: &str,
-        datapath: &str,
-        packet: &str,
-    ) -> String {
+    pub fn trace_with(&self, program: &Path, options: &str, datapath: &str, packet: &str) -> Done {
         let mut argv = vec![
             program.display().to_string(),
             format!("--db={}", self.socket("sb")),
         ];
         argv.extend(words(options));
         argv.extend([datapath.to_string(), packet.to_string()]);
-        self.run_words(&self.hosts[0], &argv).ok()
+        self.run_words(&self.hosts[0], &argv)
     }
 
     /// A transaction on a host's Open vSwitch, one ovs-vsctl command per line.

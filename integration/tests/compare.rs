@@ -3,17 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use weft_integration::command::Done;
 use weft_integration::compare::{Flow, Topology, Verdict};
 use weft_integration::lab::CONVERGE;
 use weft_integration::{Impl, Lab, wait_for};
 
-/// Topologies and packets of each, unless `WEFT_COMPARE` says otherwise.
+/// Topologies and packets of each, unless `WEFT_COMPARE=TOPOLOGIES,PACKETS,FIRST_SEED` says otherwise.
 const DEFAULT: (u64, usize) = (12, 20);
 
-/// Topologies every run has, whatever the fresh ones are.
-const FIXED_SEEDS: u64 = 6;
+/// Stock `ovn-trace` 23.03 aborts on some flows (`nd_na_router` in a router is one): so many of a hundred questions may go
+/// unanswered, no more.
+const UNANSWERED_PERCENT: usize = 10;
 
 /// Differences that are meant, as (part of the flow or verdicts, reason). Empty: there are none.
 const MEANT: &[(&str, &str)] = &[];
@@ -27,20 +28,12 @@ fn same_verdicts_as_stock() {
         .next()
         .and_then(Result::ok)
         .map_or(DEFAULT.1, |n| usize::try_from(n).unwrap());
-    let seed = parts.next().and_then(Result::ok);
-    let fresh = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-        % 1_000_000;
+    let first = parts.next().and_then(Result::ok).unwrap_or(0);
+    let mut unanswered = 0;
     let (ours, stock) = (Lab::compiler(Impl::Weft), Lab::compiler(Impl::Stock));
     let mut differences = Vec::new();
     for index in 0..topologies {
-        let seed = match seed {
-            Some(seed) => seed + index,
-            None if index < FIXED_SEEDS => index,
-            None => fresh + index,
-        };
+        let seed = first + index;
         let mut topology = Topology::random(seed, &format!("t{index}"));
         std::thread::scope(|scope| {
             for lab in [&ours, &stock] {
@@ -58,12 +51,17 @@ fn same_verdicts_as_stock() {
             let (our_text, stock_text) = std::thread::scope(|scope| {
                 let ours = scope.spawn(|| trace(&ours, ours.programs.trace.clone(), &flow));
                 let stock = trace(&stock, "ovn-trace".into(), &flow);
-                (ours.join().unwrap(), stock)
+                (ours.join().unwrap().ok(), stock)
             });
+            if stock_text.crashed {
+                unanswered += 1;
+                continue;
+            }
+            let stock_text = stock_text.ok();
             let (our, theirs) = (Verdict::parse(&our_text), Verdict::parse(&stock_text));
             if our != theirs && !meant(&flow, &our_text, &stock_text) {
                 // Stock's trace of our southbound tells which of our two programs it is.
-                let third = Verdict::parse(&trace(&ours, "ovn-trace".into(), &flow));
+                let third = Verdict::parse(&trace(&ours, "ovn-trace".into(), &flow).stdout);
                 let culprit = if third == theirs {
                     "weft-trace"
                 } else {
@@ -88,6 +86,11 @@ fn same_verdicts_as_stock() {
         ours.nb(&cleanup);
         stock.nb(&cleanup);
     }
+    let asked = usize::try_from(topologies).unwrap() * flows;
+    assert!(
+        unanswered * 100 <= asked * UNANSWERED_PERCENT,
+        "ovn-trace died on {unanswered} of {asked} packets"
+    );
     assert!(
         differences.is_empty(),
         "{} packets with another fate (WEFT_COMPARE=1,{flows},SEED repeats one):\n{}",
@@ -96,7 +99,7 @@ fn same_verdicts_as_stock() {
     );
 }
 
-fn trace(lab: &Lab, program: PathBuf, flow: &Flow) -> String {
+fn trace(lab: &Lab, program: PathBuf, flow: &Flow) -> Done {
     lab.trace_with(&program, "--minimal", &flow.datapath, &flow.packet)
 }
 
