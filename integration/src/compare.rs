@@ -303,7 +303,7 @@ impl Topology {
 
 /// What became of a packet: each output port with the packets (a reply, an error, the packet itself) it was sent,
 /// and the headers at the end where there was one output only (several are copies in no particular order).
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Verdict {
     /// Enclosing actions (`icmp4`, `arp` ...) and output port, sorted. Empty: dropped.
     pub outputs: Vec<(String, String)>,
@@ -312,8 +312,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Reads the output of a trace in its minimal form. A solicitation that solicits is left out: stock `ovn-trace` 23.03 sometimes
-    /// sends one (its depth varies between runs of one question, down to an abort), and no router does.
+    /// Reads the output of a trace in its minimal form.
     pub fn parse(text: &str) -> Verdict {
         let mut stack = vec![(String::new(), BTreeMap::new())];
         let mut verdict = Verdict::default();
@@ -324,8 +323,15 @@ impl Verdict {
         {
             let (path, headers) = stack.last_mut().expect("the outermost stays");
             if let Some(action) = line.strip_suffix('{') {
-                let inner = (format!("{path}/{}", action.trim()), headers.clone());
-                stack.push(inner);
+                let inner = format!("{path}/{}", action.trim());
+                if action.trim() == SOLICITATION {
+                    verdict.outputs.push((inner.clone(), String::new()));
+                }
+                let headers = headers.clone();
+                stack.push((inner, headers));
+            } else if line.trim_end_matches(';') == SOLICITATION {
+                let inner = format!("{path}/{SOLICITATION}");
+                verdict.outputs.push((inner, String::new()));
             } else if line.starts_with('}') {
                 if stack.len() > 1 {
                     stack.pop();
@@ -334,10 +340,8 @@ impl Verdict {
                 .strip_prefix("output(\"")
                 .and_then(|rest| rest.split('"').next())
             {
-                if !path.contains("/nd_ns/nd_ns") {
-                    verdict.outputs.push((path.clone(), port.to_string()));
-                    verdict.headers = headers.clone();
-                }
+                verdict.outputs.push((path.clone(), port.to_string()));
+                verdict.headers = headers.clone();
             } else if line == "ip.ttl--;" {
                 let count = headers
                     .get("ttl lowered")
@@ -349,13 +353,36 @@ impl Verdict {
                 headers.insert(field.to_string(), value.to_string());
             }
         }
-        if verdict.outputs.len() > 1 {
-            verdict.headers.clear();
-        }
-        verdict.outputs.sort();
+        verdict.settle();
         verdict
     }
+
+    /// The same without what became of solicitations: that they were sent is all that is left. The packet that stock
+    /// `ovn-trace` 23.03 makes in `nd_ns` has parts that it never sets: it is a solicitation (`nd_ns` as a match) at times
+    /// only, goes through the router again at others, and now and then the program ends by a signal.
+    #[must_use]
+    pub fn but_solicitations(&self) -> Verdict {
+        let mut verdict = self.clone();
+        for (path, port) in &mut verdict.outputs {
+            if let Some((before, _)) = path.split_once(&format!("/{SOLICITATION}")) {
+                *path = format!("{before}/{SOLICITATION}");
+                port.clear();
+            }
+        }
+        verdict.settle();
+        verdict
+    }
+
+    fn settle(&mut self) {
+        self.outputs.sort();
+        self.outputs.dedup();
+        if self.outputs.len() > 1 || self.outputs.iter().any(|(_, port)| port.is_empty()) {
+            self.headers.clear();
+        }
+    }
 }
+
+const SOLICITATION: &str = "nd_ns";
 
 #[cfg(test)]
 mod tests {
@@ -368,6 +395,13 @@ mod tests {
         assert_eq!(verdict.outputs, [("/icmp4".to_string(), "p1".to_string())]);
         assert_eq!(verdict.headers.len(), 3);
         assert_eq!(Verdict::parse("# drop\n"), Verdict::default());
+        let asked = Verdict::parse("nd_ns {\n  output(\"p1\");\n  output(\"p2\");\n};\n");
+        assert_eq!(asked.outputs.len(), 3);
+        assert_eq!(
+            asked.but_solicitations(),
+            Verdict::parse("nd_ns;\n").but_solicitations()
+        );
+        assert_ne!(asked.but_solicitations(), Verdict::default());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! The same random topologies compiled by ours and by stock northd, the same packets traced through both southbounds:
-//! ours with `weft-trace`, stock's with `ovn-trace`.
+//! both with `weft-trace`, stock's also with `ovn-trace`.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use weft_integration::command::Done;
 use weft_integration::compare::{Flow, Topology, Verdict};
 use weft_integration::lab::CONVERGE;
 use weft_integration::{Impl, Lab, wait_for};
@@ -15,9 +14,6 @@ const DEFAULT: (u64, usize) = (12, 20);
 /// Stock `ovn-trace` 23.03 aborts on some flows (`nd_na_router` in a router is one): so many of a hundred questions may go
 /// unanswered, no more.
 const UNANSWERED_PERCENT: usize = 10;
-
-/// Differences that are meant, as (part of the flow or verdicts, reason). Empty: there are none.
-const MEANT: &[(&str, &str)] = &[];
 
 #[test]
 fn same_verdicts_as_stock() {
@@ -48,29 +44,14 @@ fn same_verdicts_as_stock() {
         });
         for _ in 0..flows {
             let flow = topology.flow();
-            let (our_text, stock_text) = std::thread::scope(|scope| {
-                let ours = scope.spawn(|| trace(&ours, ours.programs.trace.clone(), &flow));
-                let stock = trace(&stock, "ovn-trace".into(), &flow);
-                (ours.join().unwrap().ok(), stock)
-            });
-            if stock_text.crashed {
-                unanswered += 1;
-                continue;
-            }
-            let stock_text = stock_text.ok();
-            let (our, theirs) = (Verdict::parse(&our_text), Verdict::parse(&stock_text));
-            if our != theirs && !meant(&flow, &our_text, &stock_text) {
-                // Stock's trace of our southbound tells which of our two programs it is.
-                let third = Verdict::parse(&trace(&ours, "ovn-trace".into(), &flow).stdout);
-                let culprit = if third == theirs {
-                    "weft-trace"
-                } else {
-                    "northd"
-                };
+            let asked = Asked::ask(&ours, &stock, &flow);
+            unanswered += usize::from(asked.unanswered());
+            if let Some(what) = asked.difference() {
+                if !setting.is_empty() {
+                    eprintln!("{}", topology.commands);
+                }
                 let Flow { datapath, packet } = flow;
-                differences.push(format!(
-                    "seed {seed} ({culprit}): {datapath} {packet}\n  ours: {our:?}\n  stock: {theirs:?}"
-                ));
+                differences.push(format!("seed {seed}: {datapath} {packet}\n  {what}"));
             }
         }
         // The next topology is a change of this one's databases: everything leaves, other things come.
@@ -99,12 +80,62 @@ fn same_verdicts_as_stock() {
     );
 }
 
-fn trace(lab: &Lab, program: PathBuf, flow: &Flow) -> Done {
-    lab.trace_with(&program, "--minimal", &flow.datapath, &flow.packet)
+/// What three traces say of a packet. The first two tell what our northd does, the last two what our trace does.
+struct Asked {
+    /// `weft-trace` on our southbound and on stock's.
+    ours: [Vec<Verdict>; 2],
+    /// `ovn-trace` on stock's, unless it died.
+    stock: Option<Vec<Verdict>>,
 }
 
-fn meant(flow: &Flow, a: &str, b: &str) -> bool {
-    MEANT
-        .iter()
-        .any(|(part, _)| [&flow.packet, a, b].iter().any(|text| text.contains(part)))
+impl Asked {
+    fn ask(ours: &Lab, stock: &Lab, flow: &Flow) -> Asked {
+        let weft = &ours.programs.trace;
+        std::thread::scope(|scope| {
+            let a = scope.spawn(|| verdicts(ours, weft, flow));
+            let b = scope.spawn(|| verdicts(stock, weft, flow));
+            let stock = verdicts(stock, Path::new("ovn-trace"), flow);
+            let answer = |it: Option<Vec<Verdict>>| it.expect("weft-trace does not die");
+            Asked {
+                ours: [answer(a.join().unwrap()), answer(b.join().unwrap())],
+                stock,
+            }
+        })
+    }
+
+    fn unanswered(&self) -> bool {
+        self.stock.is_none()
+    }
+
+    fn difference(&self) -> Option<String> {
+        let [here, there] = &self.ours;
+        if here != there {
+            return Some(format!("northd, ours: {here:?}\n  stock: {there:?}"));
+        }
+        let reduced = |all: &[Verdict]| -> Vec<Verdict> {
+            all.iter().map(Verdict::but_solicitations).collect()
+        };
+        let stock = self.stock.as_ref()?;
+        (reduced(there) != reduced(stock))
+            .then(|| format!("trace, ours: {there:?}\n  stock: {stock:?}"))
+    }
+}
+
+/// What may become of a packet, whichever of equal routes it takes. None if the program died.
+fn verdicts(lab: &Lab, program: &Path, flow: &Flow) -> Option<Vec<Verdict>> {
+    let one = |options: &str| {
+        let done = lab.trace_with(program, options, &flow.datapath, &flow.packet);
+        (!done.crashed).then(|| done.ok())
+    };
+    let text = one("--detailed --minimal --select-id=1")?;
+    let (detailed, minimal) = text
+        .split_once("# Minimal trace.")
+        .expect("both were asked for");
+    let mut all = vec![Verdict::parse(minimal)];
+    if detailed.contains("= select(") {
+        // Who is which number of a group is for each northd to choose.
+        all.push(Verdict::parse(&one("--minimal --select-id=2")?));
+        all.sort();
+    }
+    Some(all)
 }

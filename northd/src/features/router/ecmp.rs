@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a route table has one number per router, which depends on its name (and, if two names collide, on the other
 //! name), so that tables come and go without renumbering the rest; routes of one router that agree in table, policy and
-//! prefix form a group with its number and its members' numbers.
+//! prefix, and lead anywhere, form a group with its number and its members' numbers.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use super::port;
-use super::route::{Prefix, parse_prefix};
+use super::route::{LeadsSomewhere, Prefix, Usable, parse_prefix};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// What the routes of a router have to agree on.
@@ -51,7 +51,7 @@ pub struct Groups;
 impl Feature for Groups {
     const NAME: &'static str = "router_route_groups";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouter)];
-    const READS: &'static [&'static str] = &[port::Routers::NAME, port::Ports::NAME];
+    const READS: &'static [&'static str] = &[port::Routers::NAME, port::Ports::NAME, Usable::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         if port::router(cx, key.row()).is_none() {
@@ -76,8 +76,10 @@ impl Feature for Groups {
                 tables.entry(table.clone()).or_insert(0);
             }
             let by_source = route.policy().as_deref() == Some("src-ip");
-            // A discarding route has no next hop to share the load with.
-            if &**route.nexthop() != "discard"
+            // A discarding route has no next hop to share the load with, one that is left out would swallow its share.
+            let leads = cx.value::<LeadsSomewhere>(Usable::ID, Key::Row(*uuid));
+            if leads.is_some()
+                && &**route.nexthop() != "discard"
                 && let Some(prefix) = parse_prefix(route.ip_prefix())
             {
                 alike

@@ -33,6 +33,7 @@ pub const KINDS: &[Entry] = &[
     pure::<route::Connected>(),
     pure::<route::PortTable>(),
     pure::<route::Networks>(),
+    pure::<route::Usable>(),
     pure::<route::Static>(),
     pure::<resolve::SwitchPorts>(),
     pure::<resolve::RouterPorts>(),

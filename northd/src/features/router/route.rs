@@ -211,6 +211,37 @@ impl Feature for Networks {
     }
 }
 
+/// Per static route: whether it leads anywhere. Traffic must not be shared with a route that is left out.
+pub struct Usable;
+
+/// The value of [`Usable`], published only where it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeadsSomewhere;
+
+impl Feature for Usable {
+    const NAME: &'static str = "router_usable_route";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouterStaticRoute)];
+    const READS: &'static [&'static str] = &[Networks::NAME];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        let routers = cx.by_id(crate::index::ById::RouterOfRoute, key.row());
+        let (Some(&router), Some(row)) = (routers.first(), cx.route(key.row())) else {
+            return;
+        };
+        let Some(ports) = cx.value::<PortList>(Networks::ID, Key::Row(router)) else {
+            return;
+        };
+        let reached = match destination(row.ip_prefix(), row.nexthop()) {
+            Ok((_, Target::Discard)) => true,
+            Ok((_, Target::Via(via))) => choose(&ports, via, row.output_port().as_deref()).is_ok(),
+            Err(_) => false,
+        };
+        if reached {
+            cx.publish(LeadsSomewhere);
+        }
+    }
+}
+
 /// Per static route.
 pub struct Static;
 
@@ -310,6 +341,27 @@ enum Target {
     Via(Ip),
 }
 
+/// What a route is for and where it leads, or the column that does not say so and what is wrong with its text.
+fn destination(
+    ip_prefix: &str,
+    nexthop: &str,
+) -> Result<(Prefix, Target), (&'static str, &'static str)> {
+    let prefix =
+        parse_prefix(ip_prefix).ok_or(("ip_prefix", "is no network (like 10.0.0.0/24)"))?;
+    let target = match (nexthop, parse_prefixed(nexthop)) {
+        ("discard", _) => Target::Discard,
+        (_, Some(Prefixed::V4(net))) if net.prefix_len() == 32 => Target::Via(Ip::V4(net.addr())),
+        (_, Some(Prefixed::V6(net))) if net.prefix_len() == 128 => Target::Via(Ip::V6(net.addr())),
+        _ => return Err(("nexthop", "is neither an address nor \"discard\"")),
+    };
+    match (prefix, target) {
+        (_, Target::Discard)
+        | (Prefix::V4(_), Target::Via(Ip::V4(_)))
+        | (Prefix::V6(_), Target::Via(Ip::V6(_))) => Ok((prefix, target)),
+        _ => Err(("nexthop", "is not of the family of ip_prefix")),
+    }
+}
+
 impl Route {
     fn read(cx: &Cx<'_>, uuid: Uuid, groups: &RouteGroups) -> Option<Route> {
         let row = cx.route(uuid)?;
@@ -318,41 +370,17 @@ impl Route {
             let message = format!("\"{text}\" {what}: the route is left out");
             cx.diagnose::<nb::LogicalRouterStaticRoute>(&name, uuid, column, message);
         };
-        let Some(prefix) = parse_prefix(row.ip_prefix()) else {
-            complain(
-                "ip_prefix",
-                row.ip_prefix(),
-                "is no network (like 10.0.0.0/24)",
-            );
-            return None;
-        };
-        let target = match (&**row.nexthop(), parse_prefixed(row.nexthop())) {
-            ("discard", _) => Target::Discard,
-            (_, Some(Prefixed::V4(net))) if net.prefix_len() == 32 => {
-                Target::Via(Ip::V4(net.addr()))
+        let (prefix, target) = match destination(row.ip_prefix(), row.nexthop()) {
+            Ok(found) => found,
+            Err((column @ "ip_prefix", what)) => {
+                complain(column, row.ip_prefix(), what);
+                return None;
             }
-            (_, Some(Prefixed::V6(net))) if net.prefix_len() == 128 => {
-                Target::Via(Ip::V6(net.addr()))
-            }
-            (text, _) => {
-                complain("nexthop", text, "is neither an address nor \"discard\"");
+            Err((column, what)) => {
+                complain(column, row.nexthop(), what);
                 return None;
             }
         };
-        let alike = matches!(
-            (prefix, target),
-            (_, Target::Discard)
-                | (Prefix::V4(_), Target::Via(Ip::V4(_)))
-                | (Prefix::V6(_), Target::Via(Ip::V6(_)))
-        );
-        if !alike {
-            complain(
-                "nexthop",
-                row.nexthop(),
-                "is not of the family of ip_prefix",
-            );
-            return None;
-        }
         let by_source = row.policy().as_deref() == Some("src-ip");
         let table = groups.table(row.route_table());
         let output_port = row.output_port().clone();

@@ -107,6 +107,19 @@ fn equal_routes_share_the_load() {
 }
 
 #[test]
+fn no_load_is_shared_with_a_route_that_leads_nowhere() {
+    let (mut bed, ..) = bed();
+    bed.route("r", "0.0.0.0/0", "10.0.0.2", |_| ());
+    bed.route("r", "0.0.0.0/0", "10.77.0.3", |_| ());
+    let flows = bed.all_flows("lr_in_ip_routing");
+    assert!(
+        flows.contains("reg0 = 10.0.0.2") && !flows.contains("select("),
+        "{flows}"
+    );
+    assert_eq!(bed.diagnostics().lines().count(), 1);
+}
+
+#[test]
 fn route_tables_apply_to_the_ports_that_name_them() {
     let (mut bed, ..) = bed();
     bed.route("r", "5.5.5.0/24", "10.0.0.77", |route| {
