@@ -17,6 +17,8 @@ pub enum Space {
     Ports(Id),
     /// VLAN tags of the nested ports of one parent, by hash of its name.
     Tags(u64),
+    /// Egress queues of one chassis, or (zero) of all of them.
+    Queues(Id),
 }
 
 /// All ledgers.
@@ -28,6 +30,8 @@ pub struct Ledgers {
     pub ports: Scoped<Uuid>,
     /// Tags of nested ports that asked for any, by name hash of the parent.
     pub tags: Scoped<u64>,
+    /// Egress queues, by chassis.
+    pub queues: Scoped<Uuid>,
     /// Dynamic addresses.
     pub leases: Leases,
 }

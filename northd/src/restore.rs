@@ -6,6 +6,7 @@ use weft_schemas::sb;
 use crate::address::PortAddress;
 use crate::features::ipam::Lease;
 use crate::features::port_key::redirect_key;
+use crate::features::queue;
 use crate::index::{ById, ByName};
 use crate::ledger::Ledgers;
 use crate::program::{Inputs, Key};
@@ -26,7 +27,21 @@ pub fn nb_of_datapath(row: &sb::DatapathBinding) -> Option<Uuid> {
 pub fn agrees(inputs: &Inputs, ours: &Ledgers) -> bool {
     let mut theirs = Ledgers::default();
     ledgers(inputs, &mut theirs);
-    ours.datapaths.holds_all(&theirs.datapaths) && ours.ports.holds_all(&theirs.ports)
+    ours.datapaths.holds_all(&theirs.datapaths)
+        && ours.ports.holds_all(&theirs.ports)
+        && ours.queues.holds_all(&theirs.queues)
+}
+
+/// The egress queue of a port, if it still has one of its own.
+fn queues(inputs: &Inputs, row: &sb::PortBinding, key: Option<Key>, ledgers: &mut Ledgers) {
+    let Some(Key::Row(port)) = key else { return };
+    let number = row.options.get("qdisc_queue_id");
+    let number = number.and_then(|text| text.parse().ok());
+    let shaped = inputs.nb.logical_switch_port.get(port);
+    let scope = shaped.and_then(|lsp| queue::scope(&lsp.type_, &lsp.options, row.chassis));
+    if let (Some(number), Some(scope)) = (number, scope) {
+        ledgers.queues.restore(scope, Key::Row(port), number);
+    }
 }
 
 /// Fills the ledgers. Rows in order of UUID, so that two daemons restore the same from databases in disorder.
@@ -67,6 +82,7 @@ pub fn ledgers(inputs: &Inputs, ledgers: &mut Ledgers) {
         if let (Some(key), Ok(number)) = (key, u32::try_from(row.tunnel_key)) {
             ledgers.ports.restore(datapath, key, number);
         }
+        queues(inputs, row, key, ledgers);
     }
     let mut lsps: Vec<_> = nb.logical_switch_port.iter().collect();
     lsps.sort_unstable_by_key(|(uuid, _)| *uuid);

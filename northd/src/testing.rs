@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use weft_ovsdb::model::{Map, Row, RowUpdate, Set, Str, Uuid};
-use weft_schemas::nb;
+use weft_schemas::{nb, sb};
 
 use crate::compiler::Compiler;
 use crate::output::Output;
@@ -66,6 +66,20 @@ impl Bed {
     {
         self.compiler
             .nb_update(RowUpdate::replace(uuid, row, !0).into());
+    }
+
+    /// Writes a southbound row that chassis fill.
+    pub fn sb_put<R: Row>(&mut self, uuid: Uuid, row: R)
+    where
+        sb::Update: From<RowUpdate<R>>,
+    {
+        self.compiler
+            .sb_update(RowUpdate::replace(uuid, row, !0).into());
+    }
+
+    /// What the units yielded at the last look.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.compiler.engine().outputs()
     }
 
     /// Edits `NB_Global`.

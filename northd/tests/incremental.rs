@@ -157,6 +157,7 @@ impl Random for nb::LogicalSwitch {
             name: d.pick(NAMES),
             ports: d.anys::<nb::LogicalSwitchPort>(5),
             acls: d.anys::<nb::Acl>(2),
+            qos_rules: d.anys::<nb::Qos>(2),
             other_config: d.map(
                 &[
                     (
@@ -213,6 +214,9 @@ impl Random for nb::LogicalSwitchPort {
                     ("virtual-parents", &["p0,p1", "p2"]),
                     ("arp_proxy", &["10.0.0.200", "0a:00:00:00:00:0a 10.0.0.201"]),
                     ("mcast_flood", BOOLS),
+                    ("qos_max_rate", NUMBERS),
+                    ("qos_burst", NUMBERS),
+                    ("qdisc_queue_id", NUMBERS),
                 ],
                 30,
             ),
@@ -343,6 +347,24 @@ impl Random for nb::Acl {
                 "bad ==",
             ]),
             action: d.pick(&["allow", "allow-related", "drop", "reject"]),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::Qos {
+    fn random(d: &mut Dice) -> Self {
+        let mut numbers = |keys: [&str; 2], most: u64| -> Map<Str, i64> {
+            keys.into_iter()
+                .filter_map(|key| d.chance(60).then(|| (key.into(), d.below(most) as i64)))
+                .collect()
+        };
+        nb::Qos {
+            action: numbers(["dscp", "mark"], 70),
+            bandwidth: numbers(["rate", "burst"], 3),
+            priority: d.below(4) as i64,
+            direction: d.pick(&["from-lport", "to-lport"]),
+            match_: d.pick(&["ip4", "inport == @pg1 && ip4.src == $a", "ip6 &&"]),
             ..Default::default()
         }
     }
@@ -540,6 +562,7 @@ databases! {
         3 LogicalRouterPolicy logical_router_policy
         4 Nat nat
         3 Acl acl
+        3 Qos qos
         3 AddressSet address_set
         4 PortGroup port_group
         3 GatewayChassis gateway_chassis

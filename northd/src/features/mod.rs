@@ -13,6 +13,7 @@ pub mod nat_addresses;
 pub mod nested;
 pub mod port_address;
 pub mod port_key;
+pub mod queue;
 pub mod router;
 pub mod router_port;
 pub mod static_mac;
@@ -30,6 +31,7 @@ const ROWS: &[Entry] = &[
     pure::<datapath::DatapathRow>(),
     allocator::<port_key::PortKey>(),
     allocator::<nested::NestedTag>(),
+    allocator::<queue::Queues>(),
     pure::<switch_port::SwitchPort>(),
     pure::<router_port::RouterPort>(),
     pure::<ha_group::HaGroups>(),

@@ -12,6 +12,7 @@ use weft_schemas::nb;
 use super::nat_addresses::nat_addresses;
 use super::nested::{NestedTag, nested_tag};
 use super::port_key::{PortKey, port_key};
+use super::queue::{Queues, queue};
 use crate::address::{PortAddress, parse_port_address};
 use crate::index::ByName;
 use crate::output::{Output, Port};
@@ -23,7 +24,7 @@ pub struct SwitchPort;
 impl Feature for SwitchPort {
     const NAME: &'static str = "switch_port_binding";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
-    const READS: &'static [&'static str] = &[PortKey::NAME, NestedTag::NAME];
+    const READS: &'static [&'static str] = &[PortKey::NAME, NestedTag::NAME, Queues::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -59,6 +60,9 @@ impl Feature for SwitchPort {
                     .and_then(|g| Some(cx.ha_group(g)?.name().clone()))
             }
             _ => {}
+        }
+        if let Some(queue) = queue(cx, uuid) {
+            port.options = queue.written_into(&port.options);
         }
         check_port_security(cx, &lsp);
         if let Some(text) = lsp.options().get("requested-chassis") {

@@ -3,17 +3,14 @@
 //! Guarantees: nothing that a disabled port sends gets past the first two stages. Port security itself is a matter of the
 //! controllers: they know `Port_Binding.port_security` and answer `check_in_port_sec()` for every port.
 
-use weft_lang::Action;
 use weft_lang::action::CallName;
-use weft_schemas::nb;
+use weft_lang::{Action, Expr, field};
 
 use super::{PER_PORT, SwitchPort, call_and_next, set_and_next};
+use crate::features::queue::{Queues, queue};
 use crate::index::PortType;
 use crate::pipeline::{self, Stage};
-use crate::program::{Cx, Feature, Key, Per};
-
-/// Highest number of a queue: what `set_queue` takes (ovn-sb(5)).
-const MAX_QUEUE: u32 = 61440;
+use crate::program::{Allocator as _, Cx, Feature, Key, Per};
 
 /// Per switch port.
 pub struct Admission;
@@ -21,6 +18,7 @@ pub struct Admission;
 impl Feature for Admission {
     const NAME: &'static str = "switch_admission";
     const PER: &'static [Per] = PER_PORT;
+    const READS: &'static [&'static str] = &[Queues::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {
@@ -31,9 +29,10 @@ impl Feature for Admission {
             port.flow(cx, Stage::LsInCheckPortSec, 100, port.is_inport(), refuse);
             return;
         }
-        let Some(queue) = queue(cx, &port) else {
+        let Some(queue) = queue(cx, port.uuid) else {
             return;
         };
+        let queue = queue.number;
         let mut actions = vec![Action::SetQueue(queue)];
         actions.extend(call_and_next(
             pipeline::PORT_SEC_DROP,
@@ -50,24 +49,18 @@ impl Feature for Admission {
                 port.is_outport(),
                 deliver,
             );
+            return;
+        }
+        // The queue of who sends beats the one of the way out.
+        for &localnet in cx.ports_of(port.switch, PortType::Localnet) {
+            let Some(name) = cx.lsp(localnet).map(|row| row.name().clone()) else {
+                continue;
+            };
+            let match_ = Expr::all([port.is_inport(), field::OUTPORT.eq(&name)]);
+            let deliver = vec![Action::SetQueue(queue), Action::Output];
+            port.flow(cx, Stage::LsOutApplyPortSec, 110, match_, deliver);
         }
     }
-}
-
-/// `options:qdisc_queue_id`
-fn queue(cx: &Cx<'_>, port: &SwitchPort) -> Option<u32> {
-    let text = cx.lsp(port.uuid)?.options().get("qdisc_queue_id")?.clone();
-    let queue = text.parse().ok().filter(|queue| *queue <= MAX_QUEUE);
-    if queue.is_none() {
-        let message = format!("\"{text}\" is not between 0 and {MAX_QUEUE}: the port has no queue");
-        cx.diagnose::<nb::LogicalSwitchPort>(
-            &port.name,
-            port.uuid,
-            "options:qdisc_queue_id",
-            message,
-        );
-    }
-    queue
 }
 
 #[cfg(test)]

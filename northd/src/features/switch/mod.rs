@@ -7,6 +7,7 @@ pub mod defaults;
 pub mod external;
 pub mod fdb;
 pub mod lookup;
+pub mod qos;
 pub mod router_link;
 pub mod virtual_port;
 pub mod vtep;
@@ -38,6 +39,7 @@ pub const KINDS: &[Entry] = &[
     pure::<vtep::Vtep>(),
     pure::<router_link::RouterLink>(),
     pure::<lookup::Lookup>(),
+    pure::<qos::Qos>(),
 ];
 
 const PER_PORT: &[Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
