@@ -15,6 +15,8 @@ pub struct Topology {
     switches: Vec<Switch>,
     /// Addresses beyond the router ports, and addresses nobody has.
     far: Vec<String>,
+    /// Router, whether by source, prefix and next hop.
+    routes: Vec<(usize, bool, String, String)>,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,7 @@ impl Topology {
             rng: StdRng::seed_from_u64(seed),
             switches: Vec::new(),
             far: vec!["8.8.8.8".into(), "fd99::1".into(), "10.200.0.1".into()],
+            routes: Vec::new(),
         };
         let routers = t.rng.random_range(1..=2);
         for r in 0..routers {
@@ -78,6 +81,26 @@ impl Topology {
             }
         }
         t
+    }
+
+    /// The ports of machines, by the switch they are on.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.switches.iter().flat_map(|switch| {
+            let ports = switch.ports.iter();
+            ports.map(|port| (&*switch.name, &*port.name))
+        })
+    }
+
+    /// nbctl commands, one per line, that remove it all.
+    pub fn removal(&self) -> String {
+        self.commands
+            .lines()
+            .filter_map(|line| {
+                let (verb, name) = line.split_once(' ')?;
+                matches!(verb, "ls-add" | "lr-add")
+                    .then(|| format!("{} {name}\n", verb.replace("add", "del")))
+            })
+            .collect()
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
@@ -158,7 +181,7 @@ impl Topology {
         self.switches.push(switch);
     }
 
-    fn route(&mut self, prefix: &str, r: usize, routers: usize) {
+    fn route(&mut self, names: &str, r: usize, routers: usize) {
         let (a, b) = (self.rng.random_range(0..4), self.rng.random_range(0..4));
         let host = self.rng.random_range(1..=4);
         let length = [8, 16, 24, 32][self.rng.random_range(0..4)];
@@ -178,25 +201,32 @@ impl Topology {
             )
         };
         self.far.push(net.clone());
-        match self.rng.random_range(0..5) {
-            0 => self.line(format_args!(
-                "--may-exist lr-route-add {prefix}r{r} {} discard",
-                length_mask(&net)
-            )),
-            1 => self.line(format_args!(
-                "--may-exist --policy=src-ip lr-route-add {prefix}r{r} 10.{a}.0.0/24 {hop}"
-            )),
+        let (by_source, prefix, hop) = match self.rng.random_range(0..5) {
+            0 => (false, length_mask(&net), "discard".to_string()),
+            1 => (true, format!("10.{a}.0.0/24"), hop),
             2 => {
                 let next = format!("fd0{}::{host}", self.rng.random_range(0..4));
-                self.line(format_args!(
-                    "--may-exist lr-route-add {prefix}r{r} fd99::/64 {next}"
-                ));
+                (false, "fd99::/64".to_string(), next)
             }
-            _ => self.line(format_args!(
-                "--may-exist lr-route-add {prefix}r{r} {} {hop}",
-                length_mask(&net)
-            )),
+            _ => (false, length_mask(&net), hop),
+        };
+        // Stock nbctl does not see what came before in the same transaction: nothing is given twice, and equal routes
+        // are meant to be equal.
+        let before: Vec<&String> = self
+            .routes
+            .iter()
+            .filter(|(router, source, to, _)| (*router, *source, to) == (r, by_source, &prefix))
+            .map(|(.., hop)| hop)
+            .collect();
+        if before.contains(&&hop) || !before.is_empty() && hop == "discard" {
+            return;
         }
+        let equal = if before.is_empty() { "" } else { "--ecmp " };
+        let policy = if by_source { "--policy=src-ip " } else { "" };
+        self.line(format_args!(
+            "{equal}{policy}lr-route-add {names}r{r} {prefix} {hop}"
+        ));
+        self.routes.push((r, by_source, prefix, hop));
     }
 
     fn pick<T>(
@@ -323,7 +353,11 @@ impl Verdict {
         {
             let (path, headers) = stack.last_mut().expect("the outermost stays");
             if let Some(action) = line.strip_suffix('{') {
-                let inner = format!("{path}/{}", action.trim());
+                // Which of several equals was taken is not what became of the packet.
+                let inner = match action.starts_with("select") {
+                    true => path.clone(),
+                    false => format!("{path}/{}", action.trim()),
+                };
                 if action.trim() == SOLICITATION {
                     verdict.outputs.push((inner.clone(), String::new()));
                 }

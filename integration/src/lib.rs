@@ -13,7 +13,8 @@
 //! | `WEFT_IMPL=stock` | stock OVN in place of Weft everywhere: proves a scenario itself |
 //! | `WEFT_CLI=stock` | `ovn-nbctl` and `ovn-sbctl` also on Weft's databases |
 //! | `WEFT_BIN_DIR` | where Weft's programs are, instead of cargo's target folder |
-//! | `WEFT_COMPARE` | `TOPOLOGIES,FLOWS[,SEED]` of the comparison with stock northd |
+//! | `WEFT_COMPARE` | `TOPOLOGIES,FLOWS[,SEED]` of the comparisons with stock |
+//! | `WEFT_COMPARE_SWAPS` | set: `ofproto` also compares our northd under stock controllers and the reverse |
 //! | `WEFT_LAB_KEEP` | set: files of a lab whose test fails are not removed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +22,7 @@
 pub mod capture;
 pub mod command;
 pub mod compare;
+pub mod datapath;
 pub mod lab;
 pub mod ping;
 pub mod programs;

@@ -55,15 +55,7 @@ fn same_verdicts_as_stock() {
             }
         }
         // The next topology is a change of this one's databases: everything leaves, other things come.
-        let cleanup: String = topology
-            .commands
-            .lines()
-            .filter_map(|line| {
-                let (verb, name) = line.split_once(' ')?;
-                matches!(verb, "ls-add" | "lr-add")
-                    .then(|| format!("{} {name}\n", verb.replace("add", "del")))
-            })
-            .collect();
+        let cleanup = topology.removal();
         ours.nb(&cleanup);
         stock.nb(&cleanup);
     }
@@ -132,10 +124,17 @@ fn verdicts(lab: &Lab, program: &Path, flow: &Flow) -> Option<Vec<Verdict>> {
         .split_once("# Minimal trace.")
         .expect("both were asked for");
     let mut all = vec![Verdict::parse(minimal)];
-    if detailed.contains("= select(") {
-        // Who is which number of a group is for each northd to choose.
-        all.push(Verdict::parse(&one("--minimal --select-id=2")?));
-        all.sort();
+    // Who is which number of a group is for each northd to choose.
+    let members = detailed
+        .lines()
+        .filter_map(|line| line.split_once(" = select("))
+        .map(|(_, members)| members.matches(',').count() + 1);
+    for id in 2..=members.max().unwrap_or(1) {
+        all.push(Verdict::parse(&one(&format!(
+            "--minimal --select-id={id}"
+        ))?));
     }
+    all.sort();
+    all.dedup();
     Some(all)
 }
