@@ -254,6 +254,9 @@ pub fn needs_quotes(text: &str) -> bool {
     !plain || matches!(text, "true" | "false") || text.parse::<super::Uuid>().is_ok()
 }
 
+/// The one character that `ovsdb-server` has no way to hold.
+const NO_NULL: &str = "null bytes not supported in quoted strings";
+
 /// Reads a string: in quotes with JSON's escapes, or anything else as it stands.
 fn string(text: &str) -> Result<String, DatumError> {
     if text.is_empty() {
@@ -261,6 +264,9 @@ fn string(text: &str) -> Result<String, DatumError> {
             "An empty string is not valid as input; use \"\" to represent the empty string"
                 .to_owned(),
         );
+    }
+    if text.contains('\0') {
+        return syntax(NO_NULL.to_owned());
     }
     let Some(inside) = text.strip_prefix('"') else {
         return Ok(text.to_owned());
@@ -312,7 +318,7 @@ fn unicode(chars: &mut std::str::Chars<'_>) -> Result<char, String> {
         high
     };
     match char::from_u32(code) {
-        Some('\0') => Err("null bytes not supported in quoted strings".to_owned()),
+        Some('\0') => Err(NO_NULL.to_owned()),
         Some(c) => Ok(c),
         None => Err("malformed \\u escape".to_owned()),
     }
