@@ -160,6 +160,25 @@ pub struct Port {
     pub requested_additional_chassis: Set<Uuid>,
     /// Name of the `HA_Chassis_Group`.
     pub ha_group: Option<Str>,
+    /// `mirror_port`
+    pub mirror_port: Option<Str>,
+    /// Names of the `Mirror` rows.
+    pub mirrors: Set<Str>,
+}
+
+/// A row of `Mirror`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Mirror {
+    /// Name; unique.
+    pub name: Str,
+    /// `filter`
+    pub filter: Str,
+    /// `sink`
+    pub sink: Str,
+    /// `type`
+    pub type_: Str,
+    /// `index`
+    pub index: i64,
 }
 
 /// A row of `HA_Chassis_Group` with its members.
@@ -227,6 +246,8 @@ pub enum Output {
         /// Name of the port.
         port: Str,
     },
+    /// A mirror.
+    Mirror(Arc<Mirror>),
     /// A HA chassis group.
     HaGroup(Arc<HaGroup>),
     /// A static MAC binding.

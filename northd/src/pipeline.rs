@@ -359,6 +359,8 @@ registers! {
     ACL_TIER: Switch = RegisterField::bits(8, 29, 31);
     /// The tier of ACLs that is next, after load balancing.
     ACL_TIER_AFTER_LB: Switch = RegisterField::bits(8, 26, 28);
+    /// How many of the mirrors of the port have had the packet.
+    MIRRORS_DONE: Switch = RegisterField::bits(8, 20, 23);
     /// Original destination of a balanced IPv4 packet. Controllers read it for hairpins.
     LB_ORIGINAL_IP4: Switch = RegisterField::whole(Register::Reg(1));
     /// Original destination of a balanced IPv6 packet. Controllers read it for hairpins.

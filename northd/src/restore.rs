@@ -5,7 +5,7 @@ use weft_schemas::sb;
 
 use crate::address::PortAddress;
 use crate::features::ipam::Lease;
-use crate::features::port_key::redirect_key;
+use crate::features::port_key::{mirror_key, redirect_key};
 use crate::features::queue;
 use crate::index::{ById, ByName};
 use crate::ledger::Ledgers;
@@ -74,6 +74,8 @@ pub fn ledgers(inputs: &Inputs, ledgers: &mut Ledgers) {
                 .strip_prefix("cr-")
                 .and_then(|n| named(ByName::RouterPort, n))
                 .map(redirect_key)
+        } else if let Some(sink) = &row.mirror_port {
+            named(ByName::SwitchPort, sink).map(|sink| mirror_key(datapath, sink))
         } else {
             named(ByName::SwitchPort, &row.logical_port)
                 .or_else(|| named(ByName::RouterPort, &row.logical_port))

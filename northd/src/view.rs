@@ -77,6 +77,7 @@ tables! { nb NbReads
     bfd bfd Bfd
     copp copp Copp
     mirror mirror Mirror
+    mirror_rule mirror_rule MirrorRule
     forwarding_group forwarding_group ForwardingGroup
 }
 

@@ -200,6 +200,7 @@ impl Random for nb::LogicalSwitchPort {
                 "virtual",
                 "odd",
             ]),
+            mirror_rules: d.anys::<nb::Mirror>(2),
             options: d.map(
                 &[
                     ("router-port", ROUTER_PORTS),
@@ -366,6 +367,30 @@ impl Random for nb::Qos {
             direction: d.pick(&["from-lport", "to-lport"]),
             match_: d.pick(&["ip4", "inport == @pg1 && ip4.src == $a", "ip6 &&"]),
             ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::Mirror {
+    fn random(d: &mut Dice) -> Self {
+        nb::Mirror {
+            name: d.pick(NAMES),
+            filter: d.pick(&["from-lport", "to-lport", "both"]),
+            type_: d.pick(&["gre", "erspan", "local", "lport", "lport", "lport"]),
+            sink: d.pick(&["10.0.0.1", "p0", "p1", "p2", "p3", ""]),
+            index: d.below(3) as i64 - 1,
+            mirror_rules: d.anys::<nb::MirrorRule>(2),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::MirrorRule {
+    fn random(d: &mut Dice) -> Self {
+        nb::MirrorRule {
+            match_: d.pick(&["ip4", "tcp && ip4.src == $a", "&& bad"]),
+            action: d.pick(&["mirror", "skip"]),
+            priority: d.below(3) as i64,
         }
     }
 }
@@ -563,6 +588,8 @@ databases! {
         4 Nat nat
         3 Acl acl
         3 Qos qos
+        4 Mirror mirror
+        2 MirrorRule mirror_rule
         3 AddressSet address_set
         4 PortGroup port_group
         3 GatewayChassis gateway_chassis

@@ -8,6 +8,7 @@ pub mod fallback;
 pub mod global;
 pub mod ha_group;
 pub mod ipam;
+pub mod mirror;
 pub mod multicast;
 pub mod nat_addresses;
 pub mod nested;
@@ -32,6 +33,8 @@ const ROWS: &[Entry] = &[
     allocator::<port_key::PortKey>(),
     allocator::<nested::NestedTag>(),
     allocator::<queue::Queues>(),
+    pure::<mirror::Mirrors>(),
+    pure::<mirror::MirrorPorts>(),
     pure::<switch_port::SwitchPort>(),
     pure::<router_port::RouterPort>(),
     pure::<ha_group::HaGroups>(),

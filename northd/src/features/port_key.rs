@@ -17,6 +17,11 @@ pub fn redirect_key(router_port: Uuid) -> Key {
     Key::Pair(router_port, router_port)
 }
 
+/// The unit of the port by which packets of a switch reach the sink of a mirror.
+pub fn mirror_key(switch: Uuid, sink: Uuid) -> Key {
+    Key::Pair(switch, sink)
+}
+
 /// The tunnel key of a port.
 pub fn port_key(cx: &Cx<'_>, key: Key) -> Option<u32> {
     cx.value::<u32>(PortKey::ID, key).map(|number| *number)
@@ -34,6 +39,8 @@ impl Allocator for PortKey {
     fn run(cx: &Cx<'_>, ledgers: &mut Ledgers, key: Key) {
         let uuid = key.row();
         let datapath = cx.switch_of(uuid).or_else(|| cx.router_of(uuid));
+        // Ports for mirrors are named after their switch.
+        let datapath = datapath.or_else(|| cx.ls(uuid).map(|_| uuid));
         let Some(datapath) = datapath.filter(|&dp| datapath_key(cx, dp).is_some()) else {
             Self::gone(ledgers, key, &mut |fact, _| cx.wake(fact));
             return;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use weft_ovsdb::model::{Map, Set, Str, Uuid};
 use weft_schemas::nb;
 
+use super::mirror::{Mirror, Mirrors};
 use super::nat_addresses::nat_addresses;
 use super::nested::{NestedTag, nested_tag};
 use super::port_key::{PortKey, port_key};
@@ -24,7 +25,8 @@ pub struct SwitchPort;
 impl Feature for SwitchPort {
     const NAME: &'static str = "switch_port_binding";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
-    const READS: &'static [&'static str] = &[PortKey::NAME, NestedTag::NAME, Queues::NAME];
+    const READS: &'static [&'static str] =
+        &[PortKey::NAME, NestedTag::NAME, Queues::NAME, Mirrors::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -64,6 +66,9 @@ impl Feature for SwitchPort {
         if let Some(queue) = queue(cx, uuid) {
             port.options = queue.written_into(&port.options);
         }
+        let mirrors = lsp.mirror_rules().iter();
+        let mirrors = mirrors.filter_map(|row| cx.value::<Mirror>(Mirrors::ID, Key::Row(*row)));
+        port.mirrors = mirrors.filter_map(|mirror| mirror.outside()).collect();
         check_port_security(cx, &lsp);
         if let Some(text) = lsp.options().get("requested-chassis") {
             let mut names = text

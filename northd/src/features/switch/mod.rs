@@ -7,6 +7,7 @@ pub mod defaults;
 pub mod external;
 pub mod fdb;
 pub mod lookup;
+pub mod mirrored;
 pub mod qos;
 pub mod router_link;
 pub mod virtual_port;
@@ -39,6 +40,7 @@ pub const KINDS: &[Entry] = &[
     pure::<vtep::Vtep>(),
     pure::<router_link::RouterLink>(),
     pure::<lookup::Lookup>(),
+    pure::<mirrored::Mirrored>(),
     pure::<qos::Qos>(),
 ];
 

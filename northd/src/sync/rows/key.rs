@@ -16,6 +16,8 @@ pub enum RowKey {
     Datapath(Uuid),
     /// By name.
     HaGroup(Str),
+    /// By name.
+    Mirror(Str),
     /// By `logical_port`.
     Port(Str),
     /// By northbound UUID of the datapath, and name.
@@ -38,6 +40,7 @@ impl RowKey {
             RowKey::Role(_) => sb::TableId::RbacRole,
             RowKey::Datapath(_) => sb::TableId::DatapathBinding,
             RowKey::HaGroup(_) => sb::TableId::HaChassisGroup,
+            RowKey::Mirror(_) => sb::TableId::Mirror,
             RowKey::Port(_) => sb::TableId::PortBinding,
             RowKey::Mcast(..) => sb::TableId::MulticastGroup,
             RowKey::AddressSet(_) => sb::TableId::AddressSet,
@@ -56,6 +59,7 @@ impl RowKey {
             RowKey::Permission(name)
             | RowKey::Role(name)
             | RowKey::HaGroup(name)
+            | RowKey::Mirror(name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
             RowKey::Datapath(nb) => nb.to_string(),

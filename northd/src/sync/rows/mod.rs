@@ -78,6 +78,7 @@ impl Rows {
         dirty.insert(RowKey::Global);
         dirty.extend(w.datapaths.keys().map(|k| RowKey::Datapath(*k)));
         dirty.extend(w.ha_groups.keys().map(|k| RowKey::HaGroup(k.clone())));
+        dirty.extend(w.mirrors.keys().map(|k| RowKey::Mirror(k.clone())));
         dirty.extend(w.ports.keys().map(|k| RowKey::Port(k.clone())));
         dirty.extend(
             w.mcast

@@ -48,6 +48,10 @@ impl Rows {
                 let key = |r: &Arc<sb::PortGroup>| RowKey::PortGroup(r.name.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::Mirror(c) => {
+                let key = |r: &Arc<sb::Mirror>| RowKey::Mirror(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::HaChassisGroup(c) => {
                 let key = |r: &Arc<sb::HaChassisGroup>| RowKey::HaGroup(r.name.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
-use crate::output::{Datapath, HaGroup, Mcast, Output, Port, StaticMac};
+use crate::output::{Datapath, HaGroup, Mcast, Mirror, Output, Port, StaticMac};
 use crate::sync::rbac;
 
 /// What the compiler wants.
@@ -18,6 +18,7 @@ pub struct Wanted {
     pub(super) rbac: bool,
     pub(super) datapaths: FxHashMap<Uuid, Arc<Datapath>>,
     pub(super) ha_groups: FxHashMap<Str, BTreeSet<Arc<HaGroup>>>,
+    pub(super) mirrors: FxHashMap<Str, SmallVec<[Arc<Mirror>; 1]>>,
     pub(super) ports: FxHashMap<Str, SmallVec<[Arc<Port>; 1]>>,
     pub(super) mcast: FxHashMap<(Uuid, Mcast), BTreeSet<Str>>,
     pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
@@ -67,6 +68,11 @@ impl Rows {
                 let key = RowKey::Port(row.logical_port.clone());
                 toggle(&mut self.contested, key.clone(), list.len() > 1);
                 key
+            }
+            Output::Mirror(row) => {
+                let list = w.mirrors.entry(row.name.clone()).or_default();
+                toggle_list(list, row.clone(), present);
+                RowKey::Mirror(row.name.clone())
             }
             Output::McastMember { dp, group, port } => {
                 toggle(
@@ -160,6 +166,7 @@ impl Rows {
             RowKey::Role(name) => w.rbac && **name == *rbac::ROLE,
             RowKey::Datapath(nb) => w.datapaths.contains_key(nb),
             RowKey::HaGroup(name) => w.ha_groups.get(name).is_some_and(|g| !g.is_empty()),
+            RowKey::Mirror(name) => w.mirrors.get(name).is_some_and(|m| !m.is_empty()),
             RowKey::Port(name) => w.ports.get(name).is_some_and(|p| !p.is_empty()),
             RowKey::Mcast(dp, name) => self.members(*dp, name).is_some(),
             RowKey::AddressSet(name) => w
@@ -189,6 +196,7 @@ impl Rows {
         let w = &mut self.wanted;
         match key {
             RowKey::HaGroup(name) => drop(w.ha_groups.remove(name)),
+            RowKey::Mirror(name) => drop(w.mirrors.remove(name)),
             RowKey::Port(name) => drop(w.ports.remove(name)),
             RowKey::Mcast(dp, name) => w.mcast.retain(|(d, g), _| d != dp || g.name() != &**name),
             RowKey::AddressSet(name) => drop(w.address_sets.remove(name)),

@@ -55,6 +55,21 @@ impl Rows {
                     put_ha_group(txn, db, uuid, group);
                 }
             }
+            RowKey::Mirror(name) => {
+                let Some(want) = self.wanted.mirrors.get(name).and_then(|m| m.first()) else {
+                    return;
+                };
+                let row = sb::Mirror {
+                    name: name.clone(),
+                    filter: want.filter.clone(),
+                    sink: want.sink.clone(),
+                    type_: want.type_.clone(),
+                    index: want.index,
+                    ..sb::Mirror::default()
+                };
+                let mask = sb::mirror::ALL & !sb::mirror::EXTERNAL_IDS;
+                put(txn, &db.mirror, uuid, &row, mask, 0);
+            }
             RowKey::Port(name) => self.put_port(txn, db, key, name, uuid),
             RowKey::Mcast(dp, name) => self.put_mcast(txn, db, uuid, *dp, name),
             RowKey::AddressSet(name) => {
@@ -206,6 +221,8 @@ impl Rows {
             .ha_group
             .as_ref()
             .map(|name| RowKey::HaGroup(name.clone()));
+        let mirrors = want.mirrors.iter().cloned().map(RowKey::Mirror);
+        let mirrors: Vec<RowKey> = mirrors.filter(|key| self.can_refer(key)).collect();
         let row = sb::PortBinding {
             logical_port: name.clone(),
             type_: want.type_.clone(),
@@ -223,6 +240,8 @@ impl Rows {
             ha_chassis_group: ha_group
                 .filter(|key| self.can_refer(key))
                 .map(|key| self.choose(&key)),
+            mirror_port: want.mirror_port.clone(),
+            mirror_rules: mirrors.iter().map(|key| self.choose(key)).collect(),
             up: Some(false),
             ..sb::PortBinding::default()
         };
@@ -239,7 +258,9 @@ impl Rows {
             | column::EXTERNAL_IDS
             | column::REQUESTED_CHASSIS
             | column::REQUESTED_ADDITIONAL_CHASSIS
-            | column::HA_CHASSIS_GROUP;
+            | column::HA_CHASSIS_GROUP
+            | column::MIRROR_PORT
+            | column::MIRROR_RULES;
         put(txn, &db.port_binding, uuid, &row, mask, column::UP);
     }
 
@@ -416,7 +437,7 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
     }
     tables! {
         SbGlobal sb_global, RbacPermission rbac_permission, RbacRole rbac_role, DatapathBinding datapath_binding,
-        HaChassisGroup ha_chassis_group, PortBinding port_binding, MulticastGroup multicast_group,
+        HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb
     }
 }
