@@ -137,6 +137,9 @@ pub struct Lb {
     pub kind: LbKind,
     /// Where to; without any the packet is only translated as the connection already is.
     pub backends: Vec<Endpoint>,
+    /// Backends that every chassis has its own of (`^name:^port`), written after the others; see
+    /// [`Const::Template`].
+    pub templates: Vec<Str>,
     /// Comma-separated OpenFlow field names.
     pub hash_fields: Option<Str>,
     /// What becomes of the source.
@@ -618,6 +621,7 @@ impl Action {
         Action::CtLb(Lb {
             kind: LbKind::Mark,
             backends,
+            templates: Vec::new(),
             hash_fields,
             flag,
         })

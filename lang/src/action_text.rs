@@ -89,11 +89,16 @@ impl fmt::Display for PacketOption {
 
 fn write_lb(f: &mut fmt::Formatter<'_>, lb: &Lb) -> fmt::Result {
     f.write_str(lb.kind.name())?;
-    if lb.backends.is_empty() {
+    if lb.backends.is_empty() && lb.templates.is_empty() {
         return f.write_str(";");
     }
     f.write_str("(backends=")?;
-    for (i, backend) in lb.backends.iter().enumerate() {
+    let backends = lb
+        .backends
+        .iter()
+        .map(|backend| backend as &dyn fmt::Display);
+    let templates = lb.templates.iter().map(|text| text as &dyn fmt::Display);
+    for (i, backend) in backends.chain(templates).enumerate() {
         if i > 0 {
             f.write_str(",")?;
         }

@@ -21,6 +21,7 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, CheckError> {
 /// Whether the constant is of the field's type and fits into it.
 pub fn constant_fits(field: Field, constant: &Const) -> Result<(), CheckError> {
     match constant {
+        Const::Template(_) => Ok(()),
         Const::Str(_) | Const::Group(_) if field.is_text() => Ok(()),
         Const::Str(_) | Const::Group(_) => refuse(format!(
             "integer field {field} cannot be compared with a string"
@@ -274,6 +275,7 @@ pub fn assignment(field: Field, value: &Const) -> Result<(), CheckError> {
     writable(field)?;
     match value {
         Const::Set(_) | Const::Group(_) => refuse("a set cannot be assigned"),
+        Const::Template(_) => Ok(()),
         Const::Str(_) | Const::Int(_) => constant_fits(field, value)
             .map_err(|error| CheckError(error.0.replace("compared with", "assigned"))),
     }

@@ -104,6 +104,9 @@ pub enum Const {
     Set(Str),
     /// `@name`, a port group.
     Group(Str),
+    /// `^name`, a value that every chassis has its own of. Chassis put theirs into the text before they parse it, so this
+    /// is only ever written.
+    Template(Str),
 }
 
 impl Const {
@@ -320,6 +323,7 @@ impl fmt::Display for Const {
             Const::Str(text) => write_quoted(f, text),
             Const::Set(name) => write!(f, "${name}"),
             Const::Group(name) => write!(f, "@{name}"),
+            Const::Template(name) => write!(f, "^{name}"),
         }
     }
 }

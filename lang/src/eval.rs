@@ -70,6 +70,7 @@ fn compare(cmp: &Cmp, op: RelOp, actual: u128, env: &impl Env) -> bool {
                     .any(|key| u128::from(*key) == actual);
                 Some(found == (op == RelOp::Eq))
             }
+            Const::Template(_) => None,
             Const::Set(name) => {
                 let set = env.address_set(name)?;
                 let fitting = set.iter().filter(|int| lower::fits(cmp.field, int));

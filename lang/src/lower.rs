@@ -372,6 +372,7 @@ impl<E: Env> Resolver<'_, E> {
         let key = |key: u32| Int::new(u128::from(key), crate::Format::Dec);
         let (name, found) = match constant {
             Const::Int(int) => return Some(vec![*int]),
+            Const::Template(_) => return None,
             Const::Str(port) => (
                 Name::Port(port.clone()),
                 self.env.port(port).map(|port| vec![key(port)]),

@@ -406,6 +406,7 @@ impl Parser {
         let mut lb = Lb {
             kind,
             backends: Vec::new(),
+            templates: Vec::new(),
             hash_fields: None,
             flag: None,
         };

@@ -176,7 +176,8 @@ macro_rules! rooted_tables {
             LogicalRouterPolicy logical_router_policy, Nat nat, Acl acl, Qos qos, AddressSet address_set,
             PortGroup port_group, LoadBalancer load_balancer, LoadBalancerGroup load_balancer_group,
             DhcpOptions dhcp_options, Dns dns, Meter meter, HaChassisGroup ha_chassis_group,
-            StaticMacBinding static_mac_binding, Bfd bfd, Copp copp, Mirror mirror, ForwardingGroup forwarding_group
+            StaticMacBinding static_mac_binding, Bfd bfd, Copp copp, Mirror mirror, ForwardingGroup forwarding_group,
+            ChassisTemplateVar chassis_template_var
         }
     };
 }

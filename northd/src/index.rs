@@ -101,6 +101,8 @@ pub enum ByName {
     AddressSet,
     /// Load balancers by name (not unique).
     LoadBalancer,
+    /// Load balancers by the virtual addresses they have, as the text of [`std::net::IpAddr`].
+    BalancedAddress,
     /// Meters by name.
     Meter,
     /// Static MAC bindings by their `logical_port`.
@@ -111,6 +113,8 @@ pub enum ByName {
     ChassisHost,
     /// Southbound: port bindings by `logical_port`.
     Binding,
+    /// Southbound: service monitors by [`monitor_name`].
+    ServiceMonitor,
     /// How many there are.
     Count,
 }
@@ -458,7 +462,8 @@ impl Indexes {
                 self.named(ByName::AddressSet, c, |r| Some(&r.name), touch)
             }
             nb::Change::LoadBalancer(c) => {
-                self.named(ByName::LoadBalancer, c, |r| Some(&r.name), touch)
+                self.named(ByName::LoadBalancer, c, |r| Some(&r.name), touch);
+                self.balanced_addresses(c, touch);
             }
             nb::Change::LoadBalancerGroup(c) => {
                 self.refs(ById::GroupsOfLb, c, |r| &r.load_balancer, touch)
@@ -468,6 +473,27 @@ impl Indexes {
                 self.named(ByName::StaticMacOf, c, |r| Some(&r.logical_port), touch)
             }
             _ => {}
+        }
+    }
+
+    /// A load balancer has other virtual addresses than before.
+    fn balanced_addresses(&mut self, c: &RowChange<nb::LoadBalancer>, touch: Touch<'_>) {
+        if c.old.as_ref().map(|r| &r.vips) == c.new.as_ref().map(|r| &r.vips) {
+            return;
+        }
+        let addresses = |row: Option<&std::sync::Arc<nb::LoadBalancer>>| -> Vec<String> {
+            let vips = row.iter().flat_map(|row| row.vips.iter());
+            let ips = vips.filter_map(|(vip, _)| crate::features::lb::vip::endpoint(vip));
+            let mut all: Vec<String> = ips.map(|endpoint| endpoint.ip.to_string()).collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let (old, new) = (addresses(c.old.as_ref()), addresses(c.new.as_ref()));
+        for (list, other, present) in [(&old, &new, false), (&new, &old, true)] {
+            for ip in list.iter().filter(|ip| !other.contains(ip)) {
+                self.set_name(ByName::BalancedAddress, ip, c.uuid, present, touch);
+            }
         }
     }
 
@@ -621,6 +647,20 @@ impl Indexes {
                     touch,
                 );
             }
+            sb::Change::ServiceMonitor(c) => {
+                let name = |r: &std::sync::Arc<sb::ServiceMonitor>| {
+                    let protocol = r.protocol.as_deref().unwrap_or_default();
+                    monitor_name(&r.logical_port, &r.ip, r.port, protocol)
+                };
+                let (old, new) = (c.old.as_ref().map(name), c.new.as_ref().map(name));
+                self.name(
+                    ByName::ServiceMonitor,
+                    c.uuid,
+                    old.as_deref(),
+                    new.as_deref(),
+                    touch,
+                );
+            }
             sb::Change::DatapathBinding(c) => {
                 self.reference(
                     ById::DatapathByKey,
@@ -683,6 +723,11 @@ fn came_and_went<R>(c: &RowChange<R>, column: fn(&R) -> &Set<Uuid>) -> Vec<(Uuid
         .map(|t| (*t, false));
     let came = new.iter().filter(|t| !old.contains(*t)).map(|t| (*t, true));
     went.chain(came).collect()
+}
+
+/// What tells a service monitor from others.
+pub fn monitor_name(logical_port: &str, ip: &str, port: i64, protocol: &str) -> Str {
+    format!("{protocol} {ip} {port} {logical_port}").into()
 }
 
 /// Stands for a port's number on a datapath. Different ones can in theory have the same: whoever reads compares the row.

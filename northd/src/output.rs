@@ -205,6 +205,53 @@ pub struct StaticMac {
     pub datapath: Uuid,
 }
 
+/// A row of `Load_Balancer`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LoadBalancer {
+    /// The northbound row.
+    pub nb: Uuid,
+    /// For people.
+    pub name: Str,
+    /// Backends by virtual address.
+    pub vips: Map<Str, Str>,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: Option<Str>,
+    /// As of the northbound.
+    pub options: Map<Str, Str>,
+    /// The switches it applies to.
+    pub switches: DpSet,
+    /// The routers it applies to.
+    pub routers: DpSet,
+}
+
+/// A row of `Service_Monitor`; chassis write its status.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServiceMonitor {
+    /// Behind which the service is.
+    pub logical_port: Str,
+    /// What is checked.
+    pub ip: Str,
+    /// What is checked.
+    pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: Str,
+    /// Source of the checks.
+    pub src_mac: Str,
+    /// Source of the checks.
+    pub src_ip: Str,
+    /// `interval`, `timeout` and the like.
+    pub options: Map<Str, Str>,
+}
+
+/// A row of `Chassis_Template_Var`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TemplateVars {
+    /// The chassis's name.
+    pub chassis: Str,
+    /// Values by name.
+    pub variables: Map<Str, Str>,
+}
+
 /// What a unit can yield.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
@@ -252,6 +299,12 @@ pub enum Output {
     HaGroup(Arc<HaGroup>),
     /// A static MAC binding.
     StaticMac(Arc<StaticMac>),
+    /// A load balancer.
+    LoadBalancer(Arc<LoadBalancer>),
+    /// A health check. Several that differ in sources or options make one row with those of the first.
+    ServiceMonitor(Arc<ServiceMonitor>),
+    /// Template variables of a chassis.
+    TemplateVars(Arc<TemplateVars>),
     /// `SB_Global.options` and `ipsec`.
     SbGlobal {
         /// `options`

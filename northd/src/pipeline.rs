@@ -400,6 +400,10 @@ registers! {
     ECMP_REPLY_KNOWN: Router = RegisterField::bit(9, 5);
     /// There is a backend this client is bound to.
     LB_SESSION_KNOWN: Both = RegisterField::bit(9, 6);
+    /// Virtual address (IPv4) of a packet whose client may be bound to a backend
+    LB_ORIGINAL_IP4_ROUTER: Router = RegisterField::whole(Register::Reg(0));
+    /// Virtual address (IPv6) of a packet whose client may be bound to a backend
+    LB_ORIGINAL_IP6_ROUTER: Router = RegisterField::whole(Register::Xxreg(0));
     /// Original destination port of a balanced packet.
     LB_ORIGINAL_PORT_ROUTER: Router = RegisterField::bits(9, 16, 31);
 }
@@ -582,6 +586,17 @@ mod tests {
         ("INPORT_MAC", "SOURCE_IP4"),
         ("NEXT_HOP_IP4", "NEXT_HOP_IP6"),
         ("NEXT_HOP_IP6", "SOURCE_IP4"),
+        // Needed no longer once the routes are looked at; by then what the packet came by is known.
+        ("INPORT_MAC", "LB_ORIGINAL_IP4_ROUTER"),
+        ("INPORT_MAC", "LB_ORIGINAL_IP6_ROUTER"),
+        ("NEXT_HOP_IP4", "LB_ORIGINAL_IP4_ROUTER"),
+        ("NEXT_HOP_IP4", "LB_ORIGINAL_IP6_ROUTER"),
+        ("NEXT_HOP_IP6", "LB_ORIGINAL_IP4_ROUTER"),
+        ("NEXT_HOP_IP6", "LB_ORIGINAL_IP6_ROUTER"),
+        ("SOURCE_IP4", "LB_ORIGINAL_IP6_ROUTER"),
+        ("ND_RA_READY", "LB_ORIGINAL_IP4_ROUTER"),
+        ("ND_RA_READY", "LB_ORIGINAL_IP6_ROUTER"),
+        ("LB_ORIGINAL_IP4_ROUTER", "LB_ORIGINAL_IP6_ROUTER"),
         // xxreg1 holds it from the choice of the route on; the route table is chosen by then.
         ("SOURCE_IP6", "ROUTE_TABLE"),
     ];

@@ -59,6 +59,23 @@ impl Bed {
         uuid
     }
 
+    /// Inserts a row of the southbound.
+    pub fn insert_sb<R: Row>(&mut self, row: R) -> Uuid
+    where
+        weft_schemas::sb::Update: From<RowUpdate<R>>,
+    {
+        self.rows += 1;
+        let uuid = Uuid(self.rows << 96 | self.rows);
+        self.compiler.sb_update(RowUpdate::insert(uuid, row).into());
+        uuid
+    }
+
+    /// Everything that is wanted.
+    pub fn wanted(&mut self) -> Vec<Output> {
+        self.compiler.run();
+        self.compiler.engine().outputs().cloned().collect()
+    }
+
     /// Replaces a row.
     pub fn put<R: Row>(&mut self, uuid: Uuid, row: R)
     where

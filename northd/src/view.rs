@@ -67,6 +67,8 @@ tables! { nb NbReads
     port_group port_group PortGroup
     load_balancer load_balancer LoadBalancer
     load_balancer_group load_balancer_group LoadBalancerGroup
+    health_check load_balancer_health_check LoadBalancerHealthCheck
+    template_var chassis_template_var ChassisTemplateVar
     dhcp_options dhcp_options DhcpOptions
     dns dns Dns
     meter meter Meter

@@ -141,6 +141,7 @@ impl Random for nb::NbGlobal {
                     ("mac_prefix", &["aa:bb:cc", "02:00:00", "bad"]),
                     ("svc_monitor_mac", MACS),
                     ("use_ct_inv_match", BOOLS),
+                    ("controller_event", BOOLS),
                     ("ignore_lsp_down", BOOLS),
                     ("mac_binding_removal_limit", NUMBERS),
                 ],
@@ -158,6 +159,8 @@ impl Random for nb::LogicalSwitch {
             ports: d.anys::<nb::LogicalSwitchPort>(5),
             acls: d.anys::<nb::Acl>(2),
             qos_rules: d.anys::<nb::Qos>(2),
+            load_balancer: d.anys::<nb::LoadBalancer>(2),
+            load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
             other_config: d.map(
                 &[
                     (
@@ -251,6 +254,8 @@ impl Random for nb::LogicalRouter {
             static_routes: d.anys::<nb::LogicalRouterStaticRoute>(4),
             policies: d.anys::<nb::LogicalRouterPolicy>(2),
             nat: d.anys::<nb::Nat>(2),
+            load_balancer: d.anys::<nb::LoadBalancer>(2),
+            load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
             enabled: d.flag(),
             options: d.map(
                 &[
@@ -260,6 +265,10 @@ impl Random for nb::LogicalRouter {
                     ("dynamic_neigh_routers", BOOLS),
                     ("mcast_relay", BOOLS),
                     ("snat-ct-zone", NUMBERS),
+                    (
+                        "lb_force_snat_ip",
+                        &["router_ip", "192.0.2.1", "192.0.2.1 fd00::9", "x"],
+                    ),
                 ],
                 25,
             ),
@@ -447,6 +456,110 @@ impl Random for nb::HaChassis {
     }
 }
 
+impl Random for nb::LoadBalancer {
+    fn random(d: &mut Dice) -> Self {
+        let vips: &[(&str, &[&str])] = &[
+            ("10.0.0.200:80", BACKENDS),
+            ("10.0.0.254:80", BACKENDS),
+            ("10.1.1.1", BACKENDS),
+            ("[fd00::200]:80", BACKENDS),
+            ("^VIP:^PORT", BACKENDS),
+            ("bad:vip", BACKENDS),
+        ];
+        nb::LoadBalancer {
+            name: d.pick(NAMES),
+            vips: d.map(vips, 35),
+            protocol: d.maybe(70, &["tcp", "udp", "sctp"]),
+            health_check: d.anys::<nb::LoadBalancerHealthCheck>(2),
+            ip_port_mappings: d.map(
+                &[
+                    ("10.0.0.1", MAPPINGS),
+                    ("fd00::1", MAPPINGS),
+                    ("10.0.0.2", MAPPINGS),
+                ],
+                50,
+            ),
+            selection_fields: d.some(2, &["ip_src", "tp_dst", "eth_src"]),
+            options: d.map(
+                &[
+                    ("reject", BOOLS),
+                    ("event", BOOLS),
+                    ("skip_snat", BOOLS),
+                    ("add_route", BOOLS),
+                    ("template", BOOLS),
+                    ("address-family", &["ipv4", "ipv6"]),
+                    ("affinity_timeout", NUMBERS),
+                    ("neighbor_responder", &["all", "none", "reachable", "x"]),
+                    ("hairpin_snat_ip", IPS),
+                ],
+                25,
+            ),
+            ..Default::default()
+        }
+    }
+}
+
+const BACKENDS: &[&str] = &[
+    "10.0.0.1:8080,10.0.0.2:80",
+    "10.0.0.1,10.0.0.2",
+    "[fd00::1]:80",
+    "^B:80,^BS",
+    "",
+    "bad",
+];
+const MAPPINGS: &[&str] = &["p0:10.0.0.253", "p1:[fd00::253]", "p2:10.0.0.252", "bad"];
+
+impl Random for nb::LoadBalancerGroup {
+    fn random(d: &mut Dice) -> Self {
+        nb::LoadBalancerGroup {
+            name: d.pick(GROUPS),
+            load_balancer: d.anys::<nb::LoadBalancer>(4),
+        }
+    }
+}
+
+impl Random for nb::LoadBalancerHealthCheck {
+    fn random(d: &mut Dice) -> Self {
+        nb::LoadBalancerHealthCheck {
+            vip: d.pick(&["10.0.0.200:80", "[fd00::200]:80", "10.0.0.254:80", "bad"]),
+            options: d.map(&[("interval", NUMBERS), ("timeout", NUMBERS)], 40),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::ChassisTemplateVar {
+    fn random(d: &mut Dice) -> Self {
+        nb::ChassisTemplateVar {
+            chassis: d.pick(CHASSIS),
+            variables: d.map(&[("VIP", IPS), ("PORT", NUMBERS)], 60),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::Meter {
+    fn random(d: &mut Dice) -> Self {
+        nb::Meter {
+            name: d.pick(&["event-elb", "m1"]),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for sb::ServiceMonitor {
+    fn random(d: &mut Dice) -> Self {
+        sb::ServiceMonitor {
+            ip: d.pick(IPS),
+            port: [80, 8080][d.below(2) as usize],
+            protocol: d.maybe(90, &["tcp", "udp"]),
+            logical_port: d.pick(PORTS),
+            status: d.maybe(80, &["online", "offline", "error"]),
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::StaticMacBinding {
     fn random(d: &mut Dice) -> Self {
         nb::StaticMacBinding {
@@ -596,6 +709,11 @@ databases! {
         2 HaChassisGroup ha_chassis_group
         2 HaChassis ha_chassis
         2 StaticMacBinding static_mac_binding
+        8 LoadBalancer load_balancer
+        4 LoadBalancerGroup load_balancer_group
+        3 LoadBalancerHealthCheck load_balancer_health_check
+        2 ChassisTemplateVar chassis_template_var
+        1 Meter meter
     }
     sb sb_edit sb_snapshot {
         3 Chassis chassis
@@ -604,6 +722,7 @@ databases! {
         2 DatapathBinding datapath_binding
         3 MacBinding mac_binding
         3 Fdb fdb
+        3 ServiceMonitor service_monitor
     }
 }
 

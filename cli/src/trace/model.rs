@@ -464,6 +464,6 @@ pub fn constant_bits(constant: &Const, env: &impl Env) -> u128 {
     match constant {
         Const::Int(int) => int.value(),
         Const::Str(name) => env.port(name).map_or(0, u128::from),
-        Const::Set(_) | Const::Group(_) => 0,
+        Const::Set(_) | Const::Group(_) | Const::Template(_) => 0,
     }
 }

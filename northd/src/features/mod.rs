@@ -8,6 +8,7 @@ pub mod fallback;
 pub mod global;
 pub mod ha_group;
 pub mod ipam;
+pub mod lb;
 pub mod mirror;
 pub mod multicast;
 pub mod nat_addresses;
@@ -55,7 +56,7 @@ const ROWS: &[Entry] = &[
 
 /// Every kind of unit of the compiler.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
-    [ROWS, switch::KINDS, acl::KINDS, router::KINDS]
+    [ROWS, switch::KINDS, acl::KINDS, router::KINDS, lb::KINDS]
         .into_iter()
         .flatten()
 }

@@ -6,7 +6,7 @@
 //! whose time to live has run out is answered from the port it came in by (RFC 1812, 4.3.2.4; RFC 4443, 3.3), fragments
 //! other than the first and multicast excepted. A gateway router leaves the refusals out, since its addresses may be translated ones.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, Field, field, pred};
@@ -15,6 +15,7 @@ use weft_schemas::nb;
 use super::port::{self, RouterPort};
 use super::{SWAP_ETH, loopback, not_looped};
 use crate::address::solicited_node;
+use crate::features::lb::place as balanced;
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -27,7 +28,11 @@ impl Feature for IpInput {
         Per::Nb(nb::TableId::LogicalRouterPort),
         Per::Nb(nb::TableId::LogicalRouter),
     ];
-    const READS: &'static [&'static str] = &[port::Routers::NAME, port::Ports::NAME];
+    const READS: &'static [&'static str] = &[
+        port::Routers::NAME,
+        port::Ports::NAME,
+        balanced::Routers::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         if let Some(router) = port::router(cx, key.row()) {
@@ -67,11 +72,14 @@ impl Feature for IpInput {
         own_source(&port, &flow);
         answer_neighbors(&port, &flow);
         echo(&port, &flow);
+        // What is meant for a load balancer at an address of the router, or a reply to what it has translated, goes on.
+        let balanced = balanced::router(cx, port.router);
+        let own = |ip: IpAddr| balanced.as_ref().is_none_or(|router| !router.shares(ip));
         if !router.is_gateway {
-            refuse_v4(&port, &flow);
-            refuse_v6(&port, &flow);
+            refuse_v4(&port, &own, &flow);
+            refuse_v6(&port, &own, &flow);
         }
-        own_destination(&port, &flow);
+        own_destination(&port, &own, &flow);
         time_exceeded(&port, &flow);
     }
 }
@@ -95,19 +103,16 @@ fn own_source(port: &RouterPort, flow: Flow<'_>) {
     }
 }
 
-fn own_destination(port: &RouterPort, flow: Flow<'_>) {
-    if !port.v4.is_empty() {
-        flow(
-            60,
-            field::IP4_DST.one_of(port.v4.iter().map(|net| net.addr())),
-            vec![Action::Drop],
-        );
+fn own_destination(port: &RouterPort, own: &dyn Fn(IpAddr) -> bool, flow: Flow<'_>) {
+    let v4 = port.v4.iter().map(|net| net.addr());
+    let v4: Vec<Ipv4Addr> = v4.filter(|ip| own((*ip).into())).collect();
+    if !v4.is_empty() {
+        flow(60, field::IP4_DST.one_of(v4), vec![Action::Drop]);
     }
-    flow(
-        60,
-        field::IP6_DST.one_of(port.addresses_v6()),
-        vec![Action::Drop],
-    );
+    let v6: Vec<Ipv6Addr> = port.addresses_v6().filter(|ip| own((*ip).into())).collect();
+    if !v6.is_empty() {
+        flow(60, field::IP6_DST.one_of(v6), vec![Action::Drop]);
+    }
 }
 
 fn answer_neighbors(port: &RouterPort, flow: Flow<'_>) {
@@ -200,11 +205,13 @@ struct Refusal {
     protocol_code: u8,
 }
 
-fn refuse_v4(port: &RouterPort, flow: Flow<'_>) {
-    if port.v4.is_empty() {
+fn refuse_v4(port: &RouterPort, own: &dyn Fn(IpAddr) -> bool, flow: Flow<'_>) {
+    let v4 = port.v4.iter().map(|net| net.addr());
+    let v4: Vec<Ipv4Addr> = v4.filter(|ip| own((*ip).into())).collect();
+    if v4.is_empty() {
         return;
     }
-    let mine = field::IP4_DST.one_of(port.v4.iter().map(|net| net.addr()));
+    let mine = field::IP4_DST.one_of(v4);
     let refusal = Refusal {
         to_me: Expr::all([pred::IP4, mine, !pred::IP_LATER_FRAG]),
         addresses: (field::IP4_DST, field::IP4_SRC),
@@ -217,8 +224,8 @@ fn refuse_v4(port: &RouterPort, flow: Flow<'_>) {
     refusal.write(flow);
 }
 
-fn refuse_v6(port: &RouterPort, flow: Flow<'_>) {
-    let mine = field::IP6_DST.one_of(port.addresses_v6());
+fn refuse_v6(port: &RouterPort, own: &dyn Fn(IpAddr) -> bool, flow: Flow<'_>) {
+    let mine = field::IP6_DST.one_of(port.addresses_v6().filter(|ip| own((*ip).into())));
     let refusal = Refusal {
         to_me: Expr::all([pred::IP6, mine, !pred::IP_LATER_FRAG]),
         addresses: (field::IP6_DST, field::IP6_SRC),

@@ -120,12 +120,12 @@ fn call_and_next(
 }
 
 /// An ARP request for an address.
-fn arp_request_for(ip: Ipv4Addr) -> Expr {
+pub(in crate::features) fn arp_request_for(ip: Ipv4Addr) -> Expr {
     Expr::all([field::ARP_TPA.eq(ip), field::ARP_OP.eq(1)])
 }
 
 /// A neighbour solicitation for an address, to the address itself or to its solicited-node multicast address.
-fn solicitation_for(ip: Ipv6Addr) -> Expr {
+pub(in crate::features) fn solicitation_for(ip: Ipv6Addr) -> Expr {
     Expr::all([
         pred::ND_NS,
         field::IP6_DST.one_of([ip, solicited_node(ip)]),
@@ -143,7 +143,7 @@ fn return_to_sender() -> [Action; 3] {
 }
 
 /// Turns an ARP request into the answer that `mac` has the requested address.
-fn arp_answer(mac: Mac) -> Vec<Action> {
+pub(in crate::features) fn arp_answer(mac: Mac) -> Vec<Action> {
     let mut actions = vec![
         Action::Move(field::ETH_DST, field::ETH_SRC),
         Action::set(field::ETH_SRC, mac),
@@ -158,7 +158,7 @@ fn arp_answer(mac: Mac) -> Vec<Action> {
 }
 
 /// Answers a solicitation: `mac` has `ip`.
-fn nd_answer(kind: NestedKind, mac: Mac, ip: Ipv6Addr) -> Vec<Action> {
+pub(in crate::features) fn nd_answer(kind: NestedKind, mac: Mac, ip: Ipv6Addr) -> Vec<Action> {
     let mut inner = vec![
         Action::set(field::ETH_SRC, mac),
         Action::set(field::IP6_SRC, ip),

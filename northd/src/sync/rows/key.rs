@@ -28,6 +28,12 @@ pub enum RowKey {
     PortGroup(Str),
     /// By port and address.
     StaticMac(Str, Str),
+    /// By the northbound row.
+    LoadBalancer(Uuid),
+    /// By port, address, transport port and protocol.
+    ServiceMonitor(Str, Str, u16, Str),
+    /// By chassis.
+    TemplateVars(Str),
     /// A row that is to go: table number and UUID.
     Stale(u8, Uuid),
 }
@@ -46,6 +52,9 @@ impl RowKey {
             RowKey::AddressSet(_) => sb::TableId::AddressSet,
             RowKey::PortGroup(_) => sb::TableId::PortGroup,
             RowKey::StaticMac(..) => sb::TableId::StaticMacBinding,
+            RowKey::LoadBalancer(_) => sb::TableId::LoadBalancer,
+            RowKey::ServiceMonitor(..) => sb::TableId::ServiceMonitor,
+            RowKey::TemplateVars(_) => sb::TableId::ChassisTemplateVar,
             RowKey::Stale(table, _) => {
                 sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
             }
@@ -62,7 +71,11 @@ impl RowKey {
             | RowKey::Mirror(name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
-            RowKey::Datapath(nb) => nb.to_string(),
+            RowKey::Datapath(nb) | RowKey::LoadBalancer(nb) => nb.to_string(),
+            RowKey::ServiceMonitor(port, ip, number, protocol) => {
+                format!("{protocol} {ip} {number} at {port}")
+            }
+            RowKey::TemplateVars(chassis) => chassis.to_string(),
             RowKey::Mcast(dp, name) => format!("{name} of {dp}"),
             RowKey::StaticMac(port, ip) => format!("{ip} at {port}"),
             RowKey::Stale(_, row) => row.to_string(),

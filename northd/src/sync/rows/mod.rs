@@ -4,6 +4,7 @@
 //! reconnection, or when somebody else changed a row, it is found again by that key, and only columns that differ are
 //! written. Columns that chassis own are never compared.
 
+mod balancer;
 mod key;
 mod replica;
 mod wanted;
@@ -28,6 +29,8 @@ use super::rbac;
 #[derive(Default, Debug)]
 pub struct Rows {
     wanted: Wanted,
+    /// Groups of datapaths that load balancers refer to.
+    lb_groups: balancer::Groups,
     /// Rows of the southbound by natural key.
     have: FxHashMap<RowKey, SmallVec<[Uuid; 1]>>,
     /// The row that stands (or will stand) for a key.
@@ -92,6 +95,14 @@ impl Rows {
                 .keys()
                 .map(|(p, i)| RowKey::StaticMac(p.clone(), i.clone())),
         );
+        dirty.extend(w.load_balancers.keys().map(|nb| RowKey::LoadBalancer(*nb)));
+        let monitors = w.monitors.keys().cloned();
+        dirty.extend(monitors.map(|(p, i, n, t)| RowKey::ServiceMonitor(p, i, n, t)));
+        dirty.extend(
+            w.template_vars
+                .keys()
+                .map(|c| RowKey::TemplateVars(c.clone())),
+        );
         dirty.extend(w.stale.iter().map(|(t, r)| RowKey::Stale(*t, *r)));
         if w.rbac {
             dirty.insert(RowKey::Role(rbac::ROLE.into()));
@@ -123,6 +134,7 @@ impl Rows {
         max: usize,
         written: &mut Vec<(usize, Subject)>,
     ) {
+        self.lb_groups.begin(db);
         let mut dirty = std::mem::take(&mut self.dirty);
         if let Some(first) = dirty.iter().nth(max).cloned() {
             self.dirty = dirty.split_off(&first);
@@ -196,6 +208,7 @@ impl Rows {
     /// Nothing is wanted any more, and what is there is nobody's: for a daemon that becomes active.
     pub fn restart(&mut self) {
         self.wanted = Wanted::default();
+        self.lb_groups = balancer::Groups::default();
         self.chosen.clear();
         self.blocked.clear();
         self.contested.clear();

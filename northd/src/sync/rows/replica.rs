@@ -62,6 +62,28 @@ impl Rows {
                 };
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::LoadBalancer(c) => {
+                let key = |r: &Arc<sb::LoadBalancer>| {
+                    let nb = r.external_ids.get("lb_id").and_then(|id| id.parse().ok());
+                    nb.map_or(
+                        RowKey::Stale(sb::TableId::LoadBalancer as u8, c.uuid),
+                        RowKey::LoadBalancer,
+                    )
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::ServiceMonitor(c) => {
+                let key = |r: &Arc<sb::ServiceMonitor>| {
+                    let protocol = r.protocol.clone().unwrap_or_default();
+                    let port = u16::try_from(r.port).unwrap_or_default();
+                    RowKey::ServiceMonitor(r.logical_port.clone(), r.ip.clone(), port, protocol)
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::ChassisTemplateVar(c) => {
+                let key = |r: &Arc<sb::ChassisTemplateVar>| RowKey::TemplateVars(r.chassis.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::RbacPermission(c) => {
                 let key = |r: &Arc<sb::RbacPermission>| RowKey::Permission(r.table.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

@@ -8,7 +8,10 @@ use smallvec::SmallVec;
 use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
-use crate::output::{Datapath, HaGroup, Mcast, Mirror, Output, Port, StaticMac};
+use crate::output::{
+    Datapath, HaGroup, LoadBalancer, Mcast, Mirror, Output, Port, ServiceMonitor, StaticMac,
+    TemplateVars,
+};
 use crate::sync::rbac;
 
 /// What the compiler wants.
@@ -24,6 +27,9 @@ pub struct Wanted {
     pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
+    pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
+    pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
+    pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
 }
 
@@ -118,6 +124,38 @@ impl Rows {
                 );
                 RowKey::StaticMac(at.0, at.1)
             }
+            Output::LoadBalancer(row) => {
+                self.lb_groups.used(row, present);
+                if present {
+                    w.load_balancers.insert(row.nb, row.clone());
+                } else if w.load_balancers.get(&row.nb) == Some(row) {
+                    w.load_balancers.remove(&row.nb);
+                }
+                RowKey::LoadBalancer(row.nb)
+            }
+            Output::ServiceMonitor(row) => {
+                let at = (
+                    row.logical_port.clone(),
+                    row.ip.clone(),
+                    row.port,
+                    row.protocol.clone(),
+                );
+                let list = w.monitors.entry(at.clone()).or_default();
+                if present {
+                    list.push(row.clone());
+                } else if let Some(at) = list.iter().position(|have| have == row) {
+                    list.remove(at);
+                }
+                RowKey::ServiceMonitor(at.0, at.1, at.2, at.3)
+            }
+            Output::TemplateVars(row) => {
+                if present {
+                    w.template_vars.insert(row.chassis.clone(), row.clone());
+                } else if w.template_vars.get(&row.chassis) == Some(row) {
+                    w.template_vars.remove(&row.chassis);
+                }
+                RowKey::TemplateVars(row.chassis.clone())
+            }
             Output::SbGlobal { options, ipsec } => {
                 let new = (options.clone(), *ipsec);
                 if present {
@@ -178,6 +216,12 @@ impl Rows {
                 .static_macs
                 .get(&(port.clone(), ip.clone()))
                 .is_some_and(|s| !s.is_empty()),
+            RowKey::LoadBalancer(nb) => w.load_balancers.contains_key(nb),
+            RowKey::ServiceMonitor(port, ip, number, protocol) => w
+                .monitors
+                .get(&(port.clone(), ip.clone(), *number, protocol.clone()))
+                .is_some_and(|list| !list.is_empty()),
+            RowKey::TemplateVars(chassis) => w.template_vars.contains_key(chassis),
             RowKey::Stale(..) => false,
         }
     }
@@ -202,6 +246,12 @@ impl Rows {
             RowKey::AddressSet(name) => drop(w.address_sets.remove(name)),
             RowKey::PortGroup(name) => drop(w.port_groups.remove(name)),
             RowKey::StaticMac(port, ip) => drop(w.static_macs.remove(&(port.clone(), ip.clone()))),
+            RowKey::ServiceMonitor(port, ip, number, protocol) => {
+                drop(
+                    w.monitors
+                        .remove(&(port.clone(), ip.clone(), *number, protocol.clone())),
+                )
+            }
             _ => {}
         }
     }

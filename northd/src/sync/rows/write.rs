@@ -7,7 +7,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::{RowKey, Rows};
-use crate::output::{Datapath, HaGroup};
+use crate::output::{Datapath, HaGroup, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
 
@@ -145,6 +145,36 @@ impl Rows {
                     uuid,
                     &row,
                     sb::static_mac_binding::ALL,
+                    0,
+                );
+            }
+            RowKey::LoadBalancer(nb) => self.put_load_balancer(txn, db, uuid, *nb),
+            RowKey::ServiceMonitor(port, ip, number, protocol) => {
+                let at = (port.clone(), ip.clone(), *number, protocol.clone());
+                let Some(want) = self
+                    .wanted
+                    .monitors
+                    .get(&at)
+                    .and_then(|list| list.iter().min())
+                else {
+                    return;
+                };
+                put_monitor(txn, db, uuid, want);
+            }
+            RowKey::TemplateVars(chassis) => {
+                let Some(want) = self.wanted.template_vars.get(chassis) else {
+                    return;
+                };
+                let row = sb::ChassisTemplateVar {
+                    chassis: chassis.clone(),
+                    variables: want.variables.clone(),
+                };
+                put(
+                    txn,
+                    &db.chassis_template_var,
+                    uuid,
+                    &row,
+                    sb::chassis_template_var::ALL,
                     0,
                 );
             }
@@ -314,6 +344,30 @@ fn datapath_row(want: &Datapath) -> sb::DatapathBinding {
     }
 }
 
+fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
+    use sb::service_monitor as column;
+    let row = sb::ServiceMonitor {
+        type_: Some("load-balancer".into()),
+        ip: want.ip.clone(),
+        port: i64::from(want.port),
+        protocol: Some(want.protocol.clone()),
+        logical_port: want.logical_port.clone(),
+        src_mac: want.src_mac.clone(),
+        src_ip: want.src_ip.clone(),
+        options: want.options.clone(),
+        ..sb::ServiceMonitor::default()
+    };
+    let mask = column::TYPE
+        | column::IP
+        | column::PORT
+        | column::PROTOCOL
+        | column::LOGICAL_PORT
+        | column::SRC_MAC
+        | column::SRC_IP
+        | column::OPTIONS;
+    put(txn, &db.service_monitor, uuid, &row, mask, 0);
+}
+
 /// Members are rows of their own without a key: kept if all are as wanted, made anew else.
 fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
     let have = db.ha_chassis_group.get(uuid);
@@ -366,7 +420,14 @@ fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
 }
 
 /// Inserts a row, or updates the columns of `mask` that differ. Columns of `initial` are written only with a new row.
-fn put<R: Row>(txn: &mut Txn, table: &Table<R>, uuid: Uuid, want: &R, mask: u64, initial: u64) {
+pub(super) fn put<R: Row>(
+    txn: &mut Txn,
+    table: &Table<R>,
+    uuid: Uuid,
+    want: &R,
+    mask: u64,
+    initial: u64,
+) {
     match table.get(uuid) {
         None => {
             txn.insert(want, (mask | initial) & want.nondefault_columns(), uuid);
@@ -438,6 +499,7 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
     tables! {
         SbGlobal sb_global, RbacPermission rbac_permission, RbacRole rbac_role, DatapathBinding datapath_binding,
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
-        AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb
+        AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
+        LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var
     }
 }

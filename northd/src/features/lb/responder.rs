@@ -1,0 +1,135 @@
+//! Answers of routers to questions for virtual addresses.
+//!
+//! Guarantees: as `options:neighbor_responder` says; by default a router answers for the virtual addresses that are in one of
+//! its networks. On a distributed gateway port only its chassis answers.
+
+use std::collections::BTreeSet;
+
+use weft_lang::action::NestedKind;
+use weft_lang::{Action, Expr, field, pred};
+use weft_ovsdb::model::Uuid;
+use weft_schemas::nb;
+
+use super::place::{GroupPlaces, ListedPlaces, Places, Routers, places_of, resident, router};
+use super::vip::{self, Address, Parsed, balancer};
+use crate::output::DpSet;
+use crate::pipeline::{self, Stage};
+use crate::program::{Cx, Feature, Key, Per};
+
+/// Per load balancer.
+pub struct Responder;
+
+impl Feature for Responder {
+    const NAME: &'static str = "lb_responder";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LoadBalancer)];
+    const READS: &'static [&'static str] = &[
+        Parsed::NAME,
+        GroupPlaces::NAME,
+        ListedPlaces::NAME,
+        Routers::NAME,
+    ];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        let Some(lb) = balancer(cx, key.row()) else {
+            return;
+        };
+        if lb.responder == vip::Responder::Nobody {
+            return;
+        }
+        let Some(places) = places_of(cx, lb.uuid) else {
+            return;
+        };
+        let addresses: BTreeSet<&Address> = lb.vips.iter().map(|vip| &vip.address).collect();
+        for address in addresses {
+            let routers: Vec<Uuid> = match (lb.responder, address) {
+                (vip::Responder::Reachable, Address::Ip(ip)) => {
+                    let near = places.networks.iter().filter(|(net, _)| net.contains(ip));
+                    near.map(|(_, router)| *router).collect()
+                }
+                _ => places.all_routers.as_slice().to_vec(),
+            };
+            answer(cx, lb.uuid, &places, address, routers);
+        }
+    }
+}
+
+fn answer(cx: &Cx<'_>, hint: Uuid, places: &Places, address: &Address, routers: Vec<Uuid>) {
+    let mut alike = Vec::new();
+    let mut special: BTreeSet<Uuid> = BTreeSet::new();
+    let with_gateway_ports = places
+        .routers
+        .iter()
+        .filter(|(class, _)| !class.gateway_ports.is_empty());
+    for (_, set) in with_gateway_ports {
+        special.extend(set.as_slice());
+    }
+    for uuid in routers {
+        if !special.contains(&uuid) {
+            alike.push(uuid);
+            continue;
+        }
+        let Some(router) = router(cx, uuid) else {
+            continue;
+        };
+        for port in &router.ports {
+            let here = match router.class.gateway_ports.contains(port) {
+                true => resident(port),
+                false => Expr::TRUE,
+            };
+            let match_ = Expr::all([field::INPORT.eq(port), question(address), here]);
+            cx.flow(
+                uuid,
+                Stage::LrInIpInput,
+                90,
+                match_,
+                reply(address),
+                Some(hint),
+            );
+        }
+    }
+    let alike = DpSet::new(alike);
+    cx.flow(
+        alike,
+        Stage::LrInIpInput,
+        90,
+        question(address),
+        reply(address),
+        Some(hint),
+    );
+}
+
+fn question(address: &Address) -> Expr {
+    match address.is_v6() {
+        false => Expr::all([field::ARP_OP.eq(1), field::ARP_TPA.eq(address)]),
+        true => Expr::all([pred::ND_NS, field::ND_TARGET.eq(address)]),
+    }
+}
+
+fn reply(address: &Address) -> Vec<Action> {
+    let mac = pipeline::INPORT_MAC.field();
+    let back = [
+        Action::Move(field::OUTPORT, field::INPORT),
+        Action::set(field::FLAGS_LOOPBACK, 1),
+        Action::Output,
+    ];
+    if address.is_v6() {
+        let head = [
+            Action::Move(field::ETH_SRC, mac),
+            Action::Move(field::IP6_SRC, field::ND_TARGET),
+            Action::Move(field::ND_TLL, mac),
+        ];
+        return vec![Action::nested(
+            NestedKind::NdNa,
+            head.into_iter().chain(back),
+        )];
+    }
+    let head = [
+        Action::Move(field::ETH_DST, field::ETH_SRC),
+        Action::Move(field::ETH_SRC, mac),
+        Action::set(field::ARP_OP, 2),
+        Action::Move(field::ARP_THA, field::ARP_SHA),
+        Action::Move(field::ARP_SHA, mac),
+        Action::Exchange(field::ARP_TPA, field::ARP_SPA),
+    ];
+    head.into_iter().chain(back).collect()
+}

@@ -1,0 +1,167 @@
+//! `Load_Balancer` and the groups of datapaths it refers to.
+//!
+//! Guarantees: load balancers on the same datapaths share a group; when all of them come to apply to other datapaths, the
+//! group is changed in place: one operation for a new switch, not one per load balancer. Groups are never shared with
+//! logical flows, which change theirs for reasons of their own; one that nobody refers to is deleted by the server.
+
+use rustc_hash::FxHashMap;
+use weft_ovsdb::model::{Map, Set, Uuid};
+use weft_ovsdb::txn::Txn;
+use weft_schemas::sb;
+
+use super::Rows;
+use super::write::put;
+use crate::output::{DpSet, LoadBalancer};
+use crate::sync::flows::Datapaths;
+
+/// Groups that load balancers refer to.
+#[derive(Default, Debug)]
+pub struct Groups {
+    /// How many load balancers want a set.
+    users: FxHashMap<DpSet, usize>,
+    /// Rows made here, to which nothing else refers, with the set they stand for.
+    own: FxHashMap<Uuid, DpSet>,
+    /// Rows known to be right after the transaction being made.
+    settled: FxHashMap<DpSet, Uuid>,
+}
+
+impl Groups {
+    /// A load balancer is wanted, or no longer.
+    pub(super) fn used(&mut self, row: &LoadBalancer, present: bool) {
+        for set in [&row.switches, &row.routers] {
+            let count = self.users.entry(set.clone()).or_default();
+            *count = if present {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                self.users.remove(set);
+            }
+        }
+    }
+
+    /// A transaction begins.
+    pub(super) fn begin(&mut self, db: &sb::Db) {
+        self.settled.clear();
+        self.own.retain(|row, _| db.logical_dp_group.contains(*row));
+    }
+}
+
+impl Rows {
+    pub(super) fn put_load_balancer(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, nb: Uuid) {
+        use sb::load_balancer as column;
+        let Some(want) = self.wanted.load_balancers.get(&nb).cloned() else {
+            return;
+        };
+        let have = db.load_balancer.get(uuid);
+        let (ls, lr) = have.map_or((None, None), |have| {
+            (
+                have.ls_datapath_group.or(have.datapath_group),
+                have.lr_datapath_group,
+            )
+        });
+        let switches = self.lb_group(txn, db, &want.switches, ls);
+        let routers = self.lb_group(txn, db, &want.routers, lr);
+        let row = sb::LoadBalancer {
+            name: want.name.clone(),
+            vips: want.vips.clone(),
+            protocol: want.protocol.clone(),
+            datapaths: Set::default(),
+            // Chassis before the two groups by kind of datapath look here, for switches only.
+            datapath_group: switches,
+            ls_datapath_group: switches,
+            lr_datapath_group: routers,
+            options: want.options.clone(),
+            external_ids: Map::from_iter([("lb_id".into(), nb.to_string().into())]),
+        };
+        put(txn, &db.load_balancer, uuid, &row, column::ALL, 0);
+    }
+
+    /// The row of a group with just these datapaths.
+    fn lb_group(
+        &mut self,
+        txn: &mut Txn,
+        db: &sb::Db,
+        set: &DpSet,
+        current: Option<Uuid>,
+    ) -> Option<Uuid> {
+        if set.is_empty() {
+            return None;
+        }
+        if let Some(row) = self.lb_groups.settled.get(set) {
+            return Some(*row);
+        }
+        let datapaths: Set<Uuid> = set
+            .as_slice()
+            .iter()
+            .filter_map(|nb| self.row(*nb))
+            .collect();
+        let right = |row: &Uuid| {
+            db.logical_dp_group
+                .get(*row)
+                .is_some_and(|g| g.datapaths == datapaths)
+        };
+        let groups = &mut self.lb_groups;
+        let found = groups
+            .own
+            .iter()
+            .find(|(row, of)| *of == set && right(row))
+            .map(|(row, _)| *row);
+        let row = match found.or(current.filter(right)) {
+            Some(row) => row,
+            None => {
+                let taken = |row: &Uuid| groups.settled.values().any(|settled| settled == row);
+                let free = groups.own.iter().filter(|(row, of)| {
+                    (*of == set || !groups.users.contains_key(of)) && !taken(row)
+                });
+                let free = free
+                    .map(|(row, _)| *row)
+                    .min_by_key(|row| Some(*row) != current);
+                match free {
+                    Some(row) => move_group(txn, db, row, datapaths),
+                    None => {
+                        let row = Uuid::random();
+                        txn.insert(
+                            &sb::LogicalDpGroup { datapaths },
+                            sb::logical_dp_group::ALL,
+                            row,
+                        );
+                        groups.own.insert(row, set.clone());
+                        row
+                    }
+                }
+            }
+        };
+        if let Some(of) = groups.own.get_mut(&row) {
+            *of = set.clone();
+        }
+        groups.settled.insert(set.clone(), row);
+        Some(row)
+    }
+}
+
+/// Makes a group one of other datapaths.
+fn move_group(txn: &mut Txn, db: &sb::Db, row: Uuid, datapaths: Set<Uuid>) -> Uuid {
+    let had = db
+        .logical_dp_group
+        .get(row)
+        .map(|group| group.datapaths.clone())
+        .unwrap_or_default();
+    let only = |these: &Set<Uuid>, those: &Set<Uuid>| -> Set<Uuid> {
+        these
+            .iter()
+            .filter(|dp| !those.contains(*dp))
+            .copied()
+            .collect()
+    };
+    let (added, removed) = (only(&datapaths, &had), only(&had, &datapaths));
+    let column = sb::logical_dp_group::DATAPATHS;
+    if !removed.is_empty() {
+        txn.mutate_delete(row, &sb::LogicalDpGroup { datapaths: removed }, column);
+    }
+    if !added.is_empty() {
+        txn.mutate_insert(row, &sb::LogicalDpGroup { datapaths: added }, column);
+    }
+    row
+}
