@@ -92,7 +92,10 @@ fn same_fate_in_open_vswitch() {
                     ..
                 } = answer;
                 if fate != stock {
-                    tell(format!("{name}: {fate:?}\n  stock: {stock:?}"));
+                    let theirs = &answers[1].text;
+                    tell(format!(
+                        "{name}: {fate:?}\n  stock: {stock:?}\n{text}\n{theirs}"
+                    ));
                 } else if let Some(what) = contradiction(answer, inport, &places) {
                     tell(format!(
                         "{name}, bridge and trace: {what}\n  {fate:?}\n  {verdict:?}\n{text}"

@@ -12,7 +12,7 @@ use weft_ovsdb::txn::{Txn, TxnError};
 use weft_packet::Mac;
 
 use super::waiting::Hop;
-use super::{Now, fdb, neighbors};
+use super::{Now, fdb, neighbors, vport};
 use crate::core::Core;
 
 /// Rows that may wait to be written.
@@ -45,6 +45,15 @@ pub enum Learned {
         /// Key of the port.
         port: u32,
     },
+    /// A virtual port is with a parent.
+    Parent {
+        /// Key of the switch's datapath.
+        datapath: u32,
+        /// Key of the virtual port.
+        port: u32,
+        /// Key of the parent.
+        parent: u32,
+    },
 }
 
 /// What a later lesson replaces.
@@ -52,6 +61,7 @@ pub enum Learned {
 enum Subject {
     Neighbor(Hop),
     Place(u32, Mac),
+    Parent(u32, u32),
 }
 
 impl Learned {
@@ -61,6 +71,7 @@ impl Learned {
                 datapath, port, ip, ..
             } => Subject::Neighbor(Hop { datapath, port, ip }),
             Learned::Place { datapath, mac, .. } => Subject::Place(datapath, mac),
+            Learned::Parent { datapath, port, .. } => Subject::Parent(datapath, port),
         }
     }
 
@@ -68,7 +79,7 @@ impl Learned {
     pub(super) fn hop(&self) -> Option<Hop> {
         match self.subject() {
             Subject::Neighbor(hop) => Some(hop),
-            Subject::Place(..) => None,
+            Subject::Place(..) | Subject::Parent(..) => None,
         }
     }
 }
@@ -92,6 +103,14 @@ impl fmt::Display for Learned {
                 mac,
                 port,
             } => write!(f, "{mac} behind port {port} of datapath {datapath}"),
+            Learned::Parent {
+                datapath,
+                port,
+                parent,
+            } => write!(
+                f,
+                "virtual port {port} with port {parent} of datapath {datapath}"
+            ),
         }
     }
 }
@@ -161,6 +180,11 @@ impl Learner {
                 mac,
                 port,
             } => fdb::write(core, datapath, mac, port, ms, txn),
+            Learned::Parent {
+                datapath,
+                port,
+                parent,
+            } => vport::write(core, datapath, port, parent, txn),
         })
     }
 

@@ -26,6 +26,7 @@ mod port;
 mod reject;
 mod reset;
 mod respond;
+mod vport;
 pub mod waiting;
 
 #[cfg(test)]

@@ -9,6 +9,20 @@ use super::waiting::Hop;
 use crate::core::Core;
 use crate::index::Index;
 
+/// The port with a key on the datapath with a key: its row.
+pub(super) fn row(core: &Core, datapath: u32, port: u32) -> Option<(Uuid, &sb::PortBinding)> {
+    let inputs = &core.inputs;
+    let datapath = *inputs
+        .idx
+        .find(Index::DatapathByKey, i64::from(datapath))
+        .first()?;
+    let port = *inputs
+        .idx
+        .find(Index::PortByKey, (datapath, i64::from(port)))
+        .first()?;
+    Some((port, inputs.sb.port_binding.get(port)?))
+}
+
 /// The port with a key on the datapath with a key: the datapath's row and the port.
 pub(super) fn find(core: &Core, datapath: u32, port: u32) -> Option<(Uuid, &Arc<sb::PortBinding>)> {
     let inputs = &core.inputs;

@@ -5,7 +5,7 @@ use weft_packet::{Frame, Ip, ParseError};
 
 use super::learner::Learned;
 use super::waiting::Hop;
-use super::{arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, neighbors, reject, reset};
+use super::{arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, neighbors, reject, reset, vport};
 use crate::actions::opcode::Opcode;
 
 /// A packet as a responder gets it.
@@ -110,6 +110,7 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::NdNs => return nd_ns::respond(request),
         Opcode::PutArp | Opcode::PutNd => return neighbors::respond(request),
         Opcode::PutFdb => return fdb::respond(request),
+        Opcode::BindVport => return vport::respond(request),
         Opcode::PutIcmp4FragMtu | Opcode::PutIcmp6FragMtu => return frag_mtu::respond(request),
         Opcode::NdNa => nd_na::packet(request, false)?,
         Opcode::NdNaRouter => nd_na::packet(request, true)?,
@@ -124,7 +125,6 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         | Opcode::PutNdRaOpts
         | Opcode::TriggerEvent
         | Opcode::Igmp
-        | Opcode::BindVport
         | Opcode::HandleSvcCheck
         | Opcode::HandleDhcpv6Reply
         | Opcode::HandleBfdMsg => return Err(Refusal::NoResponder),

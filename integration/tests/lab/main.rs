@@ -7,6 +7,7 @@ mod outside;
 mod restart;
 mod routing;
 mod switching;
+mod virtual_ports;
 
 /// Each function as a test in each combination of programs.
 macro_rules! scenarios {
@@ -35,6 +36,7 @@ scenarios! {
     routing: three_hosts_three_subnets a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
     outside: localnet_untagged localnet_in_a_vlan;
+    virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts;
