@@ -141,6 +141,19 @@ fn lab(impls: Impls) -> Lab {
 
 fn build(lab: &Lab, topology: &Topology, places: &BTreeMap<String, &str>) {
     lab.nb(&topology.commands);
+    if topology.commands.contains(" localnet") {
+        // Stock controllers announce machines on networks that go outside, and write into MAC_Binding at once what these
+        // announcements would teach the routers there. With this option they do not.
+        let names = topology
+            .commands
+            .lines()
+            .filter_map(|line| line.strip_prefix("lr-add "));
+        for name in names {
+            lab.nb(&format!(
+                "set logical_router {name} options:always_learn_from_arp_request=false"
+            ));
+        }
+    }
     for host in HOSTS {
         let script: String = places
             .iter()

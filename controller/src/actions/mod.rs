@@ -133,7 +133,7 @@ struct Encoder<'a, 'b> {
     cx: &'a Context<'b>,
     out: Vec<Action>,
     result: Encoded,
-    /// The bytes become user data, in which nobody fills in numbers of meters.
+    /// The bytes become user data: what comes up for them has passed a meter already.
     in_userdata: bool,
 }
 

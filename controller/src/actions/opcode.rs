@@ -95,6 +95,23 @@ impl Opcode {
         out.into()
     }
 
+    /// Whether its user data are actions for the packet that the controller makes.
+    pub fn has_actions(self) -> bool {
+        matches!(
+            self,
+            Opcode::Arp
+                | Opcode::NdNs
+                | Opcode::NdNa
+                | Opcode::NdNaRouter
+                | Opcode::Icmp
+                | Opcode::Icmp4Error
+                | Opcode::Icmp6Error
+                | Opcode::TcpReset
+                | Opcode::SctpAbort
+                | Opcode::Reject
+        )
+    }
+
     /// Takes user data apart.
     pub fn split(userdata: &[u8]) -> Option<(Opcode, &[u8])> {
         let (head, rest) = userdata.split_at_checked(8)?;

@@ -18,6 +18,7 @@ use weft_openflow::{
 };
 use weft_ovsdb::model::Str;
 
+use crate::actions::opcode::Opcode;
 use crate::flow::{Actions, Body, Flow, GroupSpec, MeterSpec};
 use crate::program::Output;
 use crate::tables;
@@ -463,12 +464,23 @@ fn renumber(list: &ActionList, actions: &Actions, numbers: &Numbers) -> ActionLi
             Action::Meter(place) => Action::Meter(meter(place).unwrap_or(0)),
             Action::Controller(mut controller) => {
                 controller.meter_id = controller.meter_id.and_then(meter);
+                if let Some((opcode, list)) = nested(&controller.userdata) {
+                    let list = renumber(&list, actions, numbers);
+                    controller.userdata = opcode.userdata(list.wire_bytes());
+                }
                 Action::Controller(controller)
             }
             Action::Clone(inner) => Action::Clone(renumber(&inner, actions, numbers)),
             other => other,
         })
         .collect()
+}
+
+/// The actions in user data that the controller is to send back as they are.
+fn nested(userdata: &[u8]) -> Option<(Opcode, ActionList)> {
+    let (opcode, bytes) = Opcode::split(userdata)?;
+    let list = opcode.has_actions().then(|| ActionList::from_wire(bytes))?;
+    Some((opcode, list.ok()?))
 }
 
 fn group(spec: &GroupSpec) -> Group {

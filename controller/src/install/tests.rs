@@ -188,6 +188,50 @@ fn a_group_comes_before_and_goes_after_its_flows() {
 }
 
 #[test]
+fn actions_for_a_made_packet_have_their_numbers_too() {
+    let nest = |inner: ActionList| {
+        let userdata = Opcode::Arp.userdata(inner.wire_bytes());
+        Action::Controller(Box::new(weft_openflow::Controller {
+            userdata,
+            ..Default::default()
+        }))
+    };
+    let spec = Arc::new(GroupSpec {
+        hash_fields: vec![],
+        buckets: vec![(1, ActionList::new())],
+    });
+    let inner = [Action::Clone([Action::Group(0)].into()), Action::Meter(0)];
+    let actions = Actions {
+        list: [nest(inner.into())].into(),
+        groups: vec![spec.clone()],
+        meters: vec!["m".into()],
+    };
+    let Output::Flow(plain) = flow(1, &[]) else {
+        unreachable!()
+    };
+    let wanted = Output::Flow(Arc::new(Flow {
+        body: Body::Actions(Arc::new(actions)),
+        ..(*plain).clone()
+    }));
+    let mut installer = Installer::default();
+    let batch = apply(&mut installer, &[], &[wanted]);
+    let (group, meter) = (
+        installer.numbers.group(&spec),
+        installer.numbers.meter(&"m".into()).unwrap(),
+    );
+    assert!(group > 1 && meter > 1, "{group} {meter}");
+    let inner = [
+        Action::Clone([Action::Group(group)].into()),
+        Action::Meter(meter),
+    ];
+    let expected = ActionList::from([nest(inner.into())]);
+    assert_eq!(
+        flow_mods(&batch)[0].instructions,
+        Instructions::from(expected)
+    );
+}
+
+#[test]
 fn what_is_refused_is_set_aside_until_it_changes() {
     let mut installer = Installer::default();
     let (bad, good) = (
