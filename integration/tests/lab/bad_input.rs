@@ -156,3 +156,64 @@ pub fn a_port_bound_on_two_hosts(impls: Impls) {
     lab.reaches("p1", "10.1.0.9");
     rest_works(&lab, 2);
 }
+
+/// A host says that its tunnels end where another's do: the southbound, where tunnel ends are unique, refuses it.
+pub fn a_southbound_that_refuses(impls: Impls) {
+    let lab = network(impls);
+    let (first, own) = (lab.address("h1"), lab.address("h2"));
+    lab.vs(
+        "h2",
+        &format!("set open . external-ids:ovn-encap-ip={first}"),
+    );
+    if lab.impls().controller == Impl::Weft {
+        wait_for(CONVERGE, "the refused row among the diagnostics", || {
+            let list = lab.controller_appctl("h2", "diagnostics").result()?;
+            ensure(
+                list.contains("Chassis") && list.contains("h2") && list.contains("constraint"),
+                list,
+            )
+        });
+        // What is not refused goes on, on that host as well. Stock puts all into one transaction.
+        rest_works(&lab, 1);
+    }
+    let ends = lab.sb_get(
+        "encap",
+        "chassis_name",
+        &format!("'ip=\"{first}\"' type=geneve"),
+    );
+    assert_eq!(ends, "h1");
+    lab.vs("h2", &format!("set open . external-ids:ovn-encap-ip={own}"));
+    if lab.impls().controller == Impl::Weft {
+        wait_for(CONVERGE, "diagnostics without the row", || {
+            let list = lab.controller_appctl("h2", "diagnostics").result()?;
+            ensure(!list.contains("constraint"), list)
+        });
+    }
+    rest_works(&lab, 2);
+}
+
+/// Stock northd hangs for ever when a router with a static MAC binding goes away.
+pub fn a_router_goes_with_its_mac_binding(impls: Impls) {
+    if impls.or_from_env().northd == Impl::Stock {
+        return;
+    }
+    let lab = network(impls);
+    lab.nb(
+        "lr-add gone
+            lrp-add gone gone-port 0a:00:00:00:fe:01 10.9.0.254/24
+            create static_mac_binding logical_port=gone-port ip=10.9.0.1 'mac=\"0a:00:00:00:09:01\"'",
+    );
+    rest_works(&lab, 1);
+    assert_eq!(
+        lab.sb_get("static_mac_binding", "ip", "logical_port=gone-port"),
+        "10.9.0.1"
+    );
+    lab.nb("--wait=sb lr-del gone");
+    assert_eq!(
+        lab.sb_get("static_mac_binding", "ip", "logical_port=gone-port"),
+        ""
+    );
+    rest_works(&lab, 2);
+    lab.nb("--all destroy static_mac_binding");
+    rest_works(&lab, 3);
+}

@@ -33,11 +33,12 @@ scenarios! {
         same_addresses_on_two_switches_never_meet a_port_moves_between_hosts a_host_dies_and_returns
         unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged
         a_localport_stays_on_its_host a_disabled_port_is_silent addresses_are_given_out;
-    routing: three_hosts_three_subnets a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
+    routing: three_hosts_three_subnets three_subnets_over_vxlan a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
-    outside: localnet_untagged localnet_in_a_vlan;
+    outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
-    bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts;
+    bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
+        a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }

@@ -92,3 +92,57 @@ pub fn localnet_in_a_vlan(impls: Impls) {
     );
     lab.never_reaches("other", "10.0.0.1");
 }
+
+/// A network of the cloud behind a router whose other leg is on the network outside.
+pub fn localnet_beyond_a_router(impls: Impls) {
+    let lab = with_outside(impls, 0);
+    lab.nb("lr-add r
+            ls-add in
+            lrp-add r r-in 0a:00:00:00:ff:01 10.1.0.254/24 fd01::254/64
+            lsp-add in in-r
+            lsp-set-type in-r router
+            lsp-set-options in-r router-port=r-in
+            lsp-set-addresses in-r router
+            lrp-add r r-out 0a:00:00:00:ff:02 10.0.0.254/24 fd00::254/64
+            lsp-add s s-r
+            lsp-set-type s-r router
+            lsp-set-options s-r router-port=r-out
+            lsp-set-addresses s-r router
+            lr-route-add r 0.0.0.0/0 10.0.0.101
+            lr-route-add r ::/0 fd00::101
+            lsp-add in v
+            lsp-set-addresses v '0a:00:00:00:02:01 10.1.0.1 fd01::1'");
+    lab.vm(
+        "h1",
+        "v",
+        "0a:00:00:00:02:01 10.1.0.1/24 fd01::1/64 via 10.1.0.254 fd01::254",
+    );
+    for route in ["10.1.0.0/24 via 10.0.0.254", "fd01::/64 via fd00::254"] {
+        lab.vm_run("out1", &format!("ip route add {route} dev out1"))
+            .ok();
+    }
+    // A network still further out, of which the outside machine is the router.
+    lab.vm_run("out1", "ip addr add 192.0.2.1/32 dev lo").ok();
+    lab.vm_run("out1", "ip addr add 2001:db8::1/128 dev lo")
+        .ok();
+    lab.vm_run("out1", "ip link set lo up").ok();
+    lab.ready();
+    for (vm, to) in [
+        ("v", "10.0.0.101"),
+        ("v", "fd00::101"),
+        ("out1", "10.1.0.1"),
+        ("out1", "fd01::1"),
+        ("v", "192.0.2.1"),
+        ("v", "2001:db8::1"),
+    ] {
+        lab.reaches_with_ttl(vm, to, 63);
+    }
+    for (vm, to) in [
+        ("v", "10.0.0.254"),
+        ("out1", "10.0.0.254"),
+        ("out1", "fd00::254"),
+    ] {
+        lab.reaches(vm, to);
+    }
+    both_ways(&lab);
+}

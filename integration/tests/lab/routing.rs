@@ -1,13 +1,18 @@
 //! Logical routers.
 
+use weft_integration::capture::TunnelHeader;
 use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
-use weft_integration::{Impls, Lab, wait_for};
+use weft_integration::{Impls, Lab, Tunnel, wait_for};
 
 /// A switch for each of `names` with one VM `NAME1` on the host of the same position, all on router `r`. Switch number
 /// N has 10.N.0.0/24 and fd0N::/64, the router .254, the VM .1.
 fn routed(impls: Impls, hosts: usize, names: &[&str]) -> Lab {
-    let lab = Lab::new(impls, hosts);
+    routed_over(impls, hosts, names, Tunnel::Geneve)
+}
+
+fn routed_over(impls: Impls, hosts: usize, names: &[&str], tunnel: Tunnel) -> Lab {
+    let lab = Lab::with_tunnel(impls, hosts, tunnel);
     lab.nb("lr-add r");
     for (i, name) in names.iter().enumerate() {
         let n = i + 1;
@@ -61,6 +66,44 @@ pub fn three_hosts_three_subnets(impls: Impls) {
     ] {
         assert!(trace.contains(expected), "no {expected}:\n{trace}");
     }
+}
+
+/// Keys of VXLAN have no room for the port a packet came from: what a switch does by that port must not be needed beyond
+/// the tunnel.
+pub fn three_subnets_over_vxlan(impls: Impls) {
+    let lab = routed_over(impls, 3, &["a", "b", "c"], Tunnel::Vxlan);
+    let capture = lab.capture("h3", "eth1", "udp port 4789");
+    for (vm, to) in [
+        ("a1", "10.2.0.1"),
+        ("a1", "10.3.0.1"),
+        ("b1", "fd03::1"),
+        ("c1", "fd01::1"),
+    ] {
+        lab.reaches_with_ttl(vm, to, 63);
+    }
+    lab.reaches("a1", "10.3.0.254");
+    let header = capture.wait_for("a routed request in VXLAN", |packet| {
+        TunnelHeader::parse(packet).filter(|header| {
+            header
+                .inner
+                .contains("10.1.0.1 > 10.3.0.1: ICMP echo request")
+        })
+    });
+    // Routed where it came from: only the last switch is on the wire.
+    let datapath = lab.sb_get("datapath_binding", "tunnel_key", "external_ids:name=c");
+    assert_eq!((header.vni & 0xfff).to_string(), datapath);
+    // Addresses nobody declared are asked for on every host that has the switch.
+    lab.nb("lsp-add c u
+            lsp-set-addresses u unknown");
+    lab.vm(
+        "h2",
+        "u",
+        "0a:00:00:00:03:77 10.3.0.77/24 fd03::77/64 via 10.3.0.254 fd03::254",
+    );
+    lab.ready();
+    lab.reaches_with_ttl("a1", "10.3.0.77", 63);
+    lab.reaches_with_ttl("a1", "fd03::77", 63);
+    lab.reaches_with_ttl("c1", "10.3.0.77", 64);
 }
 
 /// What a Kubernetes network does: a switch for each node, all on one router, the node itself a port of its switch.

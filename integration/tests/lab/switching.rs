@@ -81,23 +81,26 @@ pub fn same_addresses_on_two_switches_never_meet(impls: Impls) {
         lab.nb(&format!(
             "ls-add {color}
              lsp-add {color} {color}1
-             lsp-set-addresses {color}1 '0a:00:00:00:00:01 10.0.0.1'
+             lsp-set-addresses {color}1 '0a:00:00:00:00:01 10.0.0.1 fd00::1'
              lsp-add {color} {color}2
-             lsp-set-addresses {color}2 '0a:00:00:00:00:02 10.0.0.2'"
+             lsp-set-addresses {color}2 '0a:00:00:00:00:02 10.0.0.2 fd00::2'"
         ));
-        lab.vm("h1", &format!("{color}1"), "0a:00:00:00:00:01 10.0.0.1/24");
-        lab.vm("h2", &format!("{color}2"), "0a:00:00:00:00:02 10.0.0.2/24");
+        for n in 1..=2 {
+            let config = format!("0a:00:00:00:00:0{n} 10.0.0.{n}/24 fd00::{n}/64");
+            lab.vm(&format!("h{n}"), &format!("{color}{n}"), &config);
+        }
     }
     lab.nb("lsp-add red red3
-            lsp-set-addresses red3 '0a:00:00:00:00:03 10.0.0.3'");
-    lab.vm("h2", "red3", "0a:00:00:00:00:03 10.0.0.3/24");
+            lsp-set-addresses red3 '0a:00:00:00:00:03 10.0.0.3 fd00::3'");
+    lab.vm("h2", "red3", "0a:00:00:00:00:03 10.0.0.3/24 fd00::3/64");
     lab.ready();
     let (red, blue) = (
         lab.capture("red2", "red2", "icmp"),
-        lab.capture("blue2", "blue2", "icmp or arp"),
+        lab.capture("blue2", "blue2", "icmp or arp or icmp6[0] == 128"),
     );
     lab.reaches("red1", "10.0.0.2");
     lab.reaches("red1", "10.0.0.3");
+    lab.reaches("red1", "fd00::2");
     red.wait_for("red's own packets", |packet| {
         packet.contains("echo request").then_some(())
     });
@@ -107,7 +110,9 @@ pub fn same_addresses_on_two_switches_never_meet(impls: Impls) {
         blue.packets()
     );
     lab.never_reaches("blue1", "10.0.0.3");
+    lab.never_reaches("blue1", "fd00::3");
     lab.reaches("blue1", "10.0.0.2");
+    lab.reaches("blue1", "fd00::2");
 }
 
 pub fn a_port_moves_between_hosts(impls: Impls) {
@@ -115,6 +120,7 @@ pub fn a_port_moves_between_hosts(impls: Impls) {
     lab.reaches("p1", "10.0.0.2");
     lab.unplug("p2");
     lab.loses("p1", "10.0.0.2");
+    lab.loses("p1", "fd00::2");
     lab.vm("h2", "p2", "0a:00:00:00:00:02 10.0.0.2/24 fd00::2/64");
     lab.ready();
     lab.reaches("p1", "10.0.0.2");
@@ -146,6 +152,7 @@ pub fn a_host_dies_and_returns(impls: Impls) {
     lab.host_returns("h3");
     lab.ready();
     lab.reaches("p1", "10.0.0.2");
+    lab.reaches("p1", "fd00::2");
     lab.reaches("p2", "10.0.0.4");
 }
 
@@ -154,18 +161,19 @@ pub fn unknown_addresses_are_learned(impls: Impls) {
     let lab = Lab::new(impls, 2);
     lab.nb("ls-add s
             lsp-add s p1
-            lsp-set-addresses p1 '0a:00:00:00:00:01 10.0.0.1'
+            lsp-set-addresses p1 '0a:00:00:00:00:01 10.0.0.1 fd00::1'
             lsp-add s u1
             lsp-set-addresses u1 unknown
             lsp-add s u2
             lsp-set-addresses u2 unknown");
-    lab.vm("h1", "p1", "0a:00:00:00:00:01 10.0.0.1/24");
+    lab.vm("h1", "p1", "0a:00:00:00:00:01 10.0.0.1/24 fd00::1/64");
     lab.inner_bridge("h2", "br-in", "u1");
-    lab.machine("h2", "br-in", "m1", 0, "0a:00:00:00:01:01 10.0.0.11/24");
-    lab.machine("h2", "br-in", "m2", 0, "0a:00:00:00:01:02 10.0.0.12/24");
-    lab.vm("h1", "u2", "0a:00:00:00:02:01 10.0.0.21/24");
+    let inner = |name: &str, config: &str| lab.machine("h2", "br-in", name, 0, config);
+    inner("m1", "0a:00:00:00:01:01 10.0.0.11/24 fd00::11/64");
+    inner("m2", "0a:00:00:00:01:02 10.0.0.12/24 fd00::12/64");
+    lab.vm("h1", "u2", "0a:00:00:00:02:01 10.0.0.21/24 fd00::21/64");
     lab.ready();
-    for to in ["10.0.0.11", "10.0.0.12", "10.0.0.21"] {
+    for to in ["10.0.0.11", "fd00::12", "10.0.0.21", "fd00::21"] {
         lab.reaches("p1", to);
     }
     lab.reaches("u2", "10.0.0.11");
@@ -176,8 +184,9 @@ pub fn unknown_addresses_are_learned(impls: Impls) {
             ensure(seen == key, format!("port key {seen:?}, expected {key}"))
         });
     }
-    let elsewhere = lab.capture("u2", "u2", "icmp and host 10.0.0.11");
+    let elsewhere = lab.capture("u2", "u2", "(icmp and host 10.0.0.11) or icmp6[0] == 128");
     lab.reaches("p1", "10.0.0.11");
+    lab.reaches("p1", "fd00::11");
     let after = elsewhere.packets();
     assert!(
         after.is_empty(),
@@ -192,21 +201,24 @@ pub fn containers_behind_a_parent(impls: Impls) {
             lsp-add s guest
             lsp-set-addresses guest '0a:00:00:00:00:01 10.0.0.1'
             lsp-add s c1 guest 42
-            lsp-set-addresses c1 '0a:00:00:00:00:11 10.0.0.11'
+            lsp-set-addresses c1 '0a:00:00:00:00:11 10.0.0.11 fd00::11'
             lsp-add s c2 guest 43
             lsp-set-addresses c2 '0a:00:00:00:00:12 10.0.0.12'
             lsp-add t c3 guest 44
             lsp-set-addresses c3 '0a:00:00:00:00:13 10.0.0.13'
             lsp-add s p2
-            lsp-set-addresses p2 '0a:00:00:00:00:02 10.0.0.2'");
+            lsp-set-addresses p2 '0a:00:00:00:00:02 10.0.0.2 fd00::2'");
     lab.inner_bridge("h1", "br-in", "guest");
     // Access ports: the inner bridge tags what containers send, as a guest does.
-    lab.machine("h1", "br-in", "mc1", 42, "0a:00:00:00:00:11 10.0.0.11/24");
+    let both = "0a:00:00:00:00:11 10.0.0.11/24 fd00::11/64";
+    lab.machine("h1", "br-in", "mc1", 42, both);
     lab.machine("h1", "br-in", "mc2", 43, "0a:00:00:00:00:12 10.0.0.12/24");
     lab.machine("h1", "br-in", "mc3", 44, "0a:00:00:00:00:13 10.0.0.13/24");
-    lab.vm("h2", "p2", "0a:00:00:00:00:02 10.0.0.2/24");
+    lab.vm("h2", "p2", "0a:00:00:00:00:02 10.0.0.2/24 fd00::2/64");
     lab.ready();
     lab.reaches("mc1", "10.0.0.2");
+    lab.reaches("mc1", "fd00::2");
+    lab.reaches("p2", "fd00::11");
     lab.reaches("p2", "10.0.0.12");
     lab.reaches("mc1", "10.0.0.12");
     lab.never_reaches("mc3", "10.0.0.2");
@@ -260,9 +272,10 @@ pub fn a_localport_stays_on_its_host(impls: Impls) {
     let lab = pair(impls, 2, Tunnel::Geneve);
     lab.nb("lsp-add s meta
             lsp-set-type meta localport
-            lsp-set-addresses meta '0a:00:00:00:00:99 10.0.0.99'");
-    lab.vm_of_port("h1", "meta1", "meta", "0a:00:00:00:00:99 10.0.0.99/24");
-    lab.vm_of_port("h2", "meta2", "meta", "0a:00:00:00:00:99 10.0.0.99/24");
+            lsp-set-addresses meta '0a:00:00:00:00:99 10.0.0.99 fd00::99'");
+    let config = "0a:00:00:00:00:99 10.0.0.99/24 fd00::99/64";
+    lab.vm_of_port("h1", "meta1", "meta", config);
+    lab.vm_of_port("h2", "meta2", "meta", config);
     lab.ready();
     let (first, second) = (
         lab.capture("meta1", "meta1", "icmp"),
@@ -270,6 +283,8 @@ pub fn a_localport_stays_on_its_host(impls: Impls) {
     );
     lab.reaches("p1", "10.0.0.99");
     lab.reaches("p2", "10.0.0.99");
+    lab.reaches("p1", "fd00::99");
+    lab.reaches("p2", "fd00::99");
     first.wait_for("the first host's request", |packet| {
         packet.contains("10.0.0.1 > 10.0.0.99").then_some(())
     });
@@ -289,9 +304,11 @@ pub fn a_disabled_port_is_silent(impls: Impls) {
     lab.reaches("p1", "10.0.0.2");
     lab.nb("--wait=hv lsp-set-enabled p2 disabled");
     lab.loses("p1", "10.0.0.2");
+    lab.never_reaches("p1", "fd00::2");
     lab.never_reaches("p2", "10.0.0.1");
     lab.nb("--wait=hv lsp-set-enabled p2 enabled");
     lab.reaches("p1", "10.0.0.2");
+    lab.reaches("p1", "fd00::2");
 }
 
 pub fn addresses_are_given_out(impls: Impls) {
