@@ -106,7 +106,9 @@ fn inports(expr: &Expr, names: &mut Vec<String>) {
                     .iter()
                     .filter_map(|constant| match constant {
                         Const::Str(name) => Some(name.to_string()),
-                        Const::Int(_) | Const::Set(_) | Const::Group(_) | Const::Template(_) => None,
+                        Const::Int(_) | Const::Set(_) | Const::Group(_) | Const::Template(_) => {
+                            None
+                        }
                     }),
             );
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -153,13 +154,8 @@ pub(crate) async fn handshake(
             explain(&whose, &error).unwrap_or(TlsError::Config(error))
         })?;
     }
-    let provider = Arc::new(ring::default_provider());
-    connect(
-        config(tls, Arc::new(ChainOnly { roots, provider }))?,
-        stream,
-        host,
-    )
-    .await
+    let verifier = Verifier::new(Trust::Chain(roots));
+    connect(config(tls, verifier)?, stream, host).await
 }
 
 async fn connect(
@@ -182,12 +178,8 @@ async fn connect(
 
 /// Fetches the CA certificate that the peer sends at the end of its chain, and keeps it in the file `tls.ca`.
 pub(crate) async fn bootstrap(tls: &Tls, stream: TcpStream, host: &str) -> Result<(), TlsError> {
-    let provider = Arc::new(ring::default_provider());
     let seen = Arc::new(Mutex::new(None));
-    let verifier = Arc::new(KeepLast {
-        seen: Arc::clone(&seen),
-        provider,
-    });
+    let verifier = Verifier::new(Trust::KeepLast(Arc::clone(&seen)));
     // The peer may refuse us only after its certificates have been seen: what counts is what came.
     let outcome = connect(config(tls, verifier)?, stream, host).await;
     let last = seen.lock().expect("nobody panics with this lock").take();
@@ -217,7 +209,7 @@ fn write_pem(file: &Path, der: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     };
-    let text = base64(der);
+    let text = BASE64_STANDARD.encode(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in text.as_bytes().chunks(64) {
         pem.extend(line.iter().map(|&b| char::from(b)));
@@ -228,34 +220,31 @@ fn write_pem(file: &Path, der: &[u8]) -> io::Result<()> {
     out.sync_all()
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0u32, |bits, i| {
-            bits << 8 | u32::from(group.get(i).copied().unwrap_or(0))
-        });
-        for i in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= group.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
-        }
-    }
-    text
+/// What is asked of the server's certificate.
+#[derive(Debug)]
+enum Trust {
+    /// The chain and the dates, not the host name.
+    Chain(RootCertStore),
+    /// Any chain of more than one certificate, whose last is kept: the first contact of `--bootstrap-ca-cert`, whose risk
+    /// ovs-vswitchd(8) describes.
+    KeepLast(Arc<Mutex<Option<Vec<u8>>>>),
 }
 
-/// Checks the chain and the dates, not the host name.
+/// Checks a certificate as [`Trust`] says, and always that the peer holds its key.
 #[derive(Debug)]
-struct ChainOnly {
-    roots: RootCertStore,
+struct Verifier {
+    trust: Trust,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ChainOnly {
+impl Verifier {
+    fn new(trust: Trust) -> Arc<Self> {
+        let provider = Arc::new(ring::default_provider());
+        Arc::new(Verifier { trust, provider })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -264,117 +253,54 @@ impl ServerCertVerifier for ChainOnly {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-/// Accepts any chain of more than one certificate and keeps the last: the first contact of `--bootstrap-ca-cert`, whose
-/// risk ovs-vswitchd(8) describes. Signatures made with the peer's key are still checked.
-#[derive(Debug)]
-struct KeepLast {
-    seen: Arc<Mutex<Option<Vec<u8>>>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for KeepLast {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.seen.lock().expect("nobody panics with this lock") =
-            intermediates.last().map(|last| last.to_vec());
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_of_rfc_4648() {
-        for (plain, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(super::base64(plain.as_bytes()), text);
+        match &self.trust {
+            Trust::Chain(roots) => {
+                let certificate = ParsedCertificate::try_from(end_entity)?;
+                let algorithms = self.provider.signature_verification_algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(
+                    &certificate,
+                    roots,
+                    intermediates,
+                    now,
+                    algorithms,
+                )?;
+            }
+            Trust::KeepLast(seen) => {
+                *seen.lock().expect("nobody panics with this lock") =
+                    intermediates.last().map(|last| last.to_vec());
+            }
         }
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

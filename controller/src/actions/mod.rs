@@ -262,7 +262,9 @@ impl Encoder<'_, '_> {
                     None,
                 )
             }
-            Const::Set(_) | Const::Group(_) | Const::Template(_) => return Err(Unsupported::Field(field.to_string())),
+            Const::Set(_) | Const::Group(_) | Const::Template(_) => {
+                return Err(Unsupported::Field(field.to_string()));
+            }
         };
         let mask = mask.map_or(target.mask(), |mask| mask << target.offset & target.mask());
         self.out.push(Action::SetField {
