@@ -103,6 +103,10 @@ pub enum ByName {
     LoadBalancer,
     /// Load balancers by the virtual addresses they have, as the text of [`std::net::IpAddr`].
     BalancedAddress,
+    /// Address translations by `external_ip`, as the text of [`std::net::IpAddr`].
+    NatOutside,
+    /// Address translations by `logical_ip`, as written.
+    NatInside,
     /// Meters by name.
     Meter,
     /// Static MAC bindings by their `logical_port`.
@@ -467,6 +471,25 @@ impl Indexes {
             }
             nb::Change::LoadBalancerGroup(c) => {
                 self.refs(ById::GroupsOfLb, c, |r| &r.load_balancer, touch)
+            }
+            nb::Change::Nat(c) => {
+                self.named(ByName::NatInside, c, |r| Some(&r.logical_ip), touch);
+                let outside = |row: Option<&std::sync::Arc<nb::Nat>>| {
+                    Some(
+                        row?.external_ip
+                            .parse::<std::net::IpAddr>()
+                            .ok()?
+                            .to_string(),
+                    )
+                };
+                let (old, new) = (outside(c.old.as_ref()), outside(c.new.as_ref()));
+                self.name(
+                    ByName::NatOutside,
+                    c.uuid,
+                    old.as_deref(),
+                    new.as_deref(),
+                    touch,
+                );
             }
             nb::Change::Meter(c) => self.named(ByName::Meter, c, |r| Some(&r.name), touch),
             nb::Change::StaticMacBinding(c) => {

@@ -242,6 +242,78 @@ impl Bed {
         uuid
     }
 
+    /// A new address translation of a router: `"snat 172.16.0.1 10.0.0.0/24"`.
+    pub fn nat(&mut self, router: &str, rule: &str, edit: impl FnOnce(&mut nb::Nat)) -> Uuid {
+        let [kind, external, logical] = rule.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("three words: {rule}");
+        };
+        let mut row = nb::Nat {
+            type_: kind.into(),
+            external_ip: external.into(),
+            logical_ip: logical.into(),
+            ..nb::Nat::default()
+        };
+        edit(&mut row);
+        let uuid = self.insert(row);
+        self.edit_router(router, |row| {
+            row.nat = row.nat.iter().copied().chain([uuid]).collect()
+        });
+        uuid
+    }
+
+    /// Edits a rule.
+    pub fn edit_nat(&mut self, uuid: Uuid, edit: impl FnOnce(&mut nb::Nat)) {
+        let mut row = self.compiler.inputs().nb.nat.get(uuid).unwrap().clone();
+        edit(&mut row);
+        self.put(uuid, row);
+    }
+
+    /// One more port of a router that exists.
+    pub fn router_port_on(&mut self, switch: Uuid, router: &str, mac: &str, networks: &[&str]) {
+        let nb = &self.compiler.inputs().nb;
+        let name = nb.logical_switch.get(switch).unwrap().name.clone();
+        let there = format!("{router}-{name}");
+        let port = self.insert(nb::LogicalRouterPort {
+            name: there.as_str().into(),
+            mac: mac.into(),
+            networks: networks.iter().copied().map(Str::from).collect(),
+            ..nb::LogicalRouterPort::default()
+        });
+        self.edit_router(router, |row| {
+            row.ports = row.ports.iter().copied().chain([port]).collect()
+        });
+        self.port(switch, &format!("{name}-{router}"), |row| {
+            row.type_ = "router".into();
+            row.addresses = set(["router"]);
+            row.options = map([("router-port", &there)]);
+        });
+    }
+
+    /// How often units of a kind have run.
+    pub fn runs(&self, kind: &str) -> u64 {
+        self.compiler
+            .stats()
+            .get(kind)
+            .map_or(0, |stats| stats.runs)
+    }
+
+    /// Binds a router port to chassis, the first of the highest priority.
+    pub fn gateway_chassis(&mut self, port: &str, chassis: &[&str]) {
+        let most = chassis.len() as i64;
+        let rows: Vec<Uuid> = (0..most)
+            .zip(chassis)
+            .map(|(n, chassis)| {
+                self.insert(nb::GatewayChassis {
+                    name: format!("{port}-{chassis}").as_str().into(),
+                    chassis_name: (*chassis).into(),
+                    priority: most - n,
+                    ..nb::GatewayChassis::default()
+                })
+            })
+            .collect();
+        self.edit_router_port(port, |row| row.gateway_chassis = rows.into_iter().collect());
+    }
+
     /// Edits a port of a router.
     pub fn edit_router_port(&mut self, name: &str, edit: impl FnOnce(&mut nb::LogicalRouterPort)) {
         let mut ports = self.compiler.inputs().nb.logical_router_port.iter();

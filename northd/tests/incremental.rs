@@ -266,6 +266,10 @@ impl Random for nb::LogicalRouter {
                     ("mcast_relay", BOOLS),
                     ("snat-ct-zone", NUMBERS),
                     (
+                        "dnat_force_snat_ip",
+                        &["192.0.2.1", "10.0.0.254 fd00::9", "x"],
+                    ),
+                    (
                         "lb_force_snat_ip",
                         &["router_ip", "192.0.2.1", "192.0.2.1 fd00::9", "x"],
                     ),
@@ -297,6 +301,7 @@ impl Random for nb::LogicalRouterPort {
                     ("gateway_mtu", &["1400", "x"]),
                     ("route_table", &["t1", ""]),
                     ("redirect-type", &["bridged"]),
+                    ("reside-on-redirect-chassis", BOOLS),
                 ],
                 20,
             ),
@@ -340,6 +345,15 @@ impl Random for nb::Nat {
             logical_ip: d.pick(PREFIXES),
             external_mac: d.maybe(30, MACS),
             logical_port: d.maybe(30, PORTS),
+            external_port_range: d.maybe(20, &["1000-2000", "9-1", "80"]).unwrap_or_default(),
+            allowed_ext_ips: d.chance(15).then(|| d.any::<nb::AddressSet>()),
+            exempted_ext_ips: d.chance(15).then(|| d.any::<nb::AddressSet>()),
+            gateway_port: d.chance(20).then(|| d.any::<nb::LogicalRouterPort>()),
+            priority: d.below(3) as i64,
+            match_: d
+                .maybe(20, &["tcp", "ip4.src ==", "udp.dst == 53"])
+                .unwrap_or_default(),
+            options: d.map(&[("stateless", &["true", "false"])], 20),
             ..Default::default()
         }
     }

@@ -35,7 +35,12 @@ impl Feature for Admission {
         }
         actions.push(set(pipeline::INPORT_MAC, port.mac));
         actions.push(Action::NEXT);
-        for addressed in [field::ETH_DST.eq(port.mac), pred::ETH_MCAST] {
+        // Multicast comes to every chassis; what is for a gateway port itself must meet the chassis that is active.
+        let resident = || super::gateway::resident(port.redirect.as_ref());
+        for addressed in [
+            Expr::all([field::ETH_DST.eq(port.mac), resident()]),
+            pred::ETH_MCAST,
+        ] {
             let match_ = Expr::all([addressed, field::INPORT.eq(&port.name)]);
             cx.flow(
                 port.router,

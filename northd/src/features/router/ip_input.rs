@@ -10,10 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, Field, field, pred};
+use weft_ovsdb::model::Str;
 use weft_schemas::nb;
 
 use super::port::{self, RouterPort};
-use super::{SWAP_ETH, loopback, not_looped};
+use super::{SWAP_ETH, gateway, loopback, nat, not_looped};
 use crate::address::solicited_node;
 use crate::features::lb::place as balanced;
 use crate::pipeline::{self, Stage};
@@ -32,6 +33,7 @@ impl Feature for IpInput {
         port::Routers::NAME,
         port::Ports::NAME,
         balanced::Routers::NAME,
+        gateway::GatewayPorts::NAME,
     ];
 
     fn run(cx: &Cx<'_>, key: Key) {
@@ -70,16 +72,20 @@ impl Feature for IpInput {
             );
         };
         own_source(&port, &flow);
-        answer_neighbors(&port, &flow);
+        answer_neighbors(&port, gateway::answers_with(cx, &port), &flow);
         echo(&port, &flow);
         // What is meant for a load balancer at an address of the router, or a reply to what it has translated, goes on.
         let balanced = balanced::router(cx, port.router);
-        let own = |ip: IpAddr| balanced.as_ref().is_none_or(|router| !router.shares(ip));
-        if !router.is_gateway {
+        let translated = |ip: IpAddr| nat::is_source(cx, port.router, ip);
+        let own = |ip: IpAddr| {
+            balanced.as_ref().is_none_or(|router| !router.shares(ip)) && !translated(ip)
+        };
+        if !router.is_gateway && gateway::gateways(cx, port.router).is_empty() {
             refuse_v4(&port, &own, &flow);
             refuse_v6(&port, &own, &flow);
         }
         own_destination(&port, &own, &flow);
+        nat::own_sources(cx, &port, &translated);
         time_exceeded(&port, &flow);
     }
 }
@@ -115,7 +121,8 @@ fn own_destination(port: &RouterPort, own: &dyn Fn(IpAddr) -> bool, flow: Flow<'
     }
 }
 
-fn answer_neighbors(port: &RouterPort, flow: Flow<'_>) {
+fn answer_neighbors(port: &RouterPort, redirect: Option<Str>, flow: Flow<'_>) {
+    let resident = || gateway::resident(redirect.as_ref());
     let here = || field::INPORT.eq(&port.name);
     let mac = pipeline::INPORT_MAC.field();
     for net in &port.v4 {
@@ -124,6 +131,7 @@ fn answer_neighbors(port: &RouterPort, flow: Flow<'_>) {
             field::ARP_OP.eq(1),
             field::ARP_TPA.eq(net.addr()),
             field::ARP_SPA.within(net.trunc()),
+            resident(),
         ]);
         let reply = vec![
             Action::Move(field::ETH_DST, field::ETH_SRC),
@@ -144,6 +152,7 @@ fn answer_neighbors(port: &RouterPort, flow: Flow<'_>) {
             field::IP6_DST.one_of([address, solicited_node(address)]),
             pred::ND_NS,
             field::ND_TARGET.eq(address),
+            resident(),
         ]);
         let advertisement = Action::nested(
             NestedKind::NdNaRouter,

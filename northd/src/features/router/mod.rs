@@ -4,8 +4,10 @@ pub mod admission;
 pub mod common;
 pub mod delivery;
 pub mod ecmp;
+pub mod gateway;
 pub mod ip_input;
 pub mod mtu;
+pub mod nat;
 pub mod neighbor;
 pub mod port;
 pub mod resolve;
@@ -24,6 +26,10 @@ use crate::program::{Entry, pure};
 pub const KINDS: &[Entry] = &[
     pure::<port::Routers>(),
     pure::<port::Ports>(),
+    pure::<gateway::GatewayPorts>(),
+    pure::<gateway::Redirect>(),
+    pure::<nat::Nat>(),
+    pure::<nat::force::Force>(),
     pure::<common::Common>(),
     pure::<admission::Admission>(),
     pure::<neighbor::Learning>(),

@@ -192,7 +192,9 @@ impl Feature for PortLookup {
             }
             let may = (!always).then_some(May::IfKnown(LookupArpIp, field::ARP_SPA));
             let actions = lookup(LookupArp, field::ARP_SPA, field::ARP_SHA, may);
-            let match_ = Expr::all(from_here().into_iter().chain([request()]));
+            // Elsewhere the question is not answered, and who asks is not learned.
+            let resident = super::gateway::resident(port.redirect.as_ref());
+            let match_ = Expr::all(from_here().into_iter().chain([request(), resident]));
             cx.flow(port.router, stage, 100, match_, actions, Some(port.uuid));
         }
     }

@@ -10,6 +10,7 @@ use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use crate::address::{Mac, Prefixed, parse_prefixed};
+use crate::features::router_port::{is_distributed_gateway, redirect_name};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// A router, as far as its options concern more than one feature.
@@ -50,6 +51,12 @@ pub struct RouterPort {
     pub route_table: Option<Str>,
     /// `options:gateway_mtu`, bytes of IP packet.
     pub mtu_bytes: Option<u16>,
+    /// Name of its `chassisredirect` port, if it works on one chassis of a distributed router.
+    pub redirect: Option<Str>,
+    /// `options:redirect-type=bridged`.
+    pub bridged: bool,
+    /// `options:reside-on-redirect-chassis`.
+    pub resides: bool,
 }
 
 impl RouterPort {
@@ -164,6 +171,13 @@ impl Feature for Ports {
                 .get("gateway_mtu")
                 .and_then(|mtu| mtu.parse().ok())
                 .filter(|mtu| *mtu > 0),
+            redirect: is_distributed_gateway(cx, uuid).then(|| redirect_name(&name)),
+            bridged: options
+                .get("redirect-type")
+                .is_some_and(|v| &**v == "bridged"),
+            resides: options
+                .get("reside-on-redirect-chassis")
+                .is_some_and(|v| &**v == "true"),
             name,
         });
     }
@@ -199,6 +213,9 @@ mod tests {
             peer: None,
             route_table: None,
             mtu_bytes: None,
+            redirect: None,
+            bridged: false,
+            resides: false,
         }
     }
 

@@ -556,6 +556,9 @@ mod tests {
             peer: None,
             route_table: None,
             mtu_bytes: None,
+            redirect: None,
+            bridged: false,
+            resides: false,
         })
     }
 

@@ -5,11 +5,12 @@
 //! looked up for external ports: they are behind the `localnet` port.
 
 use weft_lang::{Action, Expr, field};
-use weft_ovsdb::model::Str;
 
 use super::{PER_PORT, SwitchPort, flood};
 use crate::address::Mac;
-use crate::features::port_address::{SwitchPortAddresses, addresses};
+use crate::features::port_address::{SwitchPortAddresses, addresses, router_port};
+use crate::features::router::gateway::{GatewayPorts, answers_with};
+use crate::features::router::port::Ports;
 use crate::index::PortType;
 use crate::output::Mcast;
 use crate::pipeline::{Stage, priority};
@@ -21,7 +22,8 @@ pub struct Lookup;
 impl Feature for Lookup {
     const NAME: &'static str = "switch_lookup";
     const PER: &'static [Per] = PER_PORT;
-    const READS: &'static [&'static str] = &[SwitchPortAddresses::NAME];
+    const READS: &'static [&'static str] =
+        &[SwitchPortAddresses::NAME, Ports::NAME, GatewayPorts::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {
@@ -76,14 +78,14 @@ fn to_port(cx: &Cx<'_>, port: &SwitchPort, mac: Mac, condition: Expr) {
 
 /// On which chassis the router port behind is.
 fn where_router_is(cx: &Cx<'_>, port: &SwitchPort) -> Expr {
-    let gateway = || -> Option<Str> {
-        let row = cx.lsp(port.uuid)?;
-        let router_port = cx.lrp(cx.lrp_named(row.options().get("router-port")?)?)?;
-        let bound =
-            !router_port.gateway_chassis().is_empty() || router_port.ha_chassis_group().is_some();
-        bound.then(|| format!("cr-{}", router_port.name()).into())
+    let Some(behind) = router_port(cx, port.uuid) else {
+        return Expr::TRUE;
     };
-    gateway().map_or(Expr::TRUE, Expr::is_chassis_resident)
+    let redirect = behind
+        .redirect
+        .clone()
+        .or_else(|| answers_with(cx, &behind));
+    redirect.map_or(Expr::TRUE, Expr::is_chassis_resident)
 }
 
 #[cfg(test)]
