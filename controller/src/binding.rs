@@ -12,6 +12,7 @@ use weft_schemas::sb;
 
 use crate::bridge::{BRIDGE, IntegrationBridge};
 use crate::config::{ME, Me};
+use crate::egress::QUEUE;
 use crate::iface::{IFACE, Iface, ofport_of};
 use crate::index::Index;
 use crate::local_datapaths::{LINK, SEED};
@@ -122,7 +123,10 @@ fn demand_consequences(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>, place:
     if *place != Place::Nowhere {
         cx.demand(PORT.id(), key);
     }
-    if place.is_here() {
+    if place.is_here() && row.options().contains_key("qdisc_queue_id") {
+        cx.demand(QUEUE.id(), key);
+    }
+    if place.is_here() && kind != "mirror" {
         cx.demand(PORT_ZONE.id(), key);
         cx.demand(PORT_SECURITY.id(), key);
     }
@@ -147,7 +151,7 @@ impl Found {
     }
 }
 
-type PortRef<'a, 'x, 'y> = sb::PortBindingRef<'a, SbRead<'x, 'y>>;
+pub(crate) type PortRef<'a, 'x, 'y> = sb::PortBindingRef<'a, SbRead<'x, 'y>>;
 
 fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8) -> Found {
     match &**row.type_() {
@@ -173,6 +177,20 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
             None => Found::unclaimed(Place::Coming),
         },
         "patch" => Found::unclaimed(Place::HereLogical),
+        // The way to the sink of a mirror is where the sink is.
+        "mirror" => match row
+            .mirror_port()
+            .as_ref()
+            .filter(|_| depth < MAX_NESTING)
+            .and_then(|sink| around(cx, me, sink, depth))
+        {
+            Some(_) => Found {
+                place: Place::HereLogical,
+                claim: Some((None, true)),
+                seeds: true,
+            },
+            None => Found::unclaimed(elsewhere(me, row)),
+        },
         "l2gateway" if names_us(row.options().get("l2gateway-chassis"), me) => {
             let place = match patch_ofport(cx, row.logical_port()) {
                 Some(ofport) => Place::Here(Attachment {
@@ -353,6 +371,12 @@ fn interface(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>) -> Option<(Uuid,
         })
         .min()
         .map(|(ofport, uuid)| (uuid, ofport))
+}
+
+/// The port of Open vSwitch that a VIF or localport is attached by.
+pub(crate) fn attached_port(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>) -> Option<Uuid> {
+    let (iface, _) = interface(cx, row)?;
+    cx.lookup_one(Index::PortOfInterface, iface)
 }
 
 /// The OpenFlow port of the patch port that implements a localnet or l2gateway port.

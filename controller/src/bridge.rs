@@ -46,7 +46,8 @@ pub struct OwnPort {
 }
 
 /// Keys of Port.external_ids that mark a port as kept by the controller.
-pub const MARKS: [&str; 5] = [
+pub const MARKS: [&str; 6] = [
+    "ovn-mirror",
     "ovn-chassis-id",
     "ovn-localnet-port",
     "ovn-l2gateway-port",

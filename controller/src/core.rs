@@ -45,6 +45,7 @@ fn sb_kind(change: &sb::Change) -> Option<(KindId, bool)> {
         ),
         sb::Change::Fdb(c) => (crate::physical::neighbors::FDB.id(), c.new.is_some()),
         sb::Change::Chassis(c) => (crate::tunnels::TUNNEL.id(), c.new.is_some()),
+        sb::Change::Mirror(c) => (crate::mirror::MIRROR.id(), c.new.is_some()),
         sb::Change::Meter(c) => (crate::meters::METER.id(), c.new.is_some()),
         _ => return None,
     })

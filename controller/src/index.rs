@@ -38,6 +38,8 @@ pub enum Index {
     ChassisByName,
     /// Chassis_Private by name.
     ChassisPrivateByName,
+    /// Port_Binding by each of its mirror_rules.
+    PortsOfMirror,
     /// Address_Set by name.
     AddressSetByName,
     /// Port_Group by name.
@@ -63,6 +65,10 @@ pub enum Index {
     VsPortByName,
     /// Interface by external_ids:iface-id.
     InterfaceById,
+    /// Interface by external_ids:mirror-id.
+    MirrorTarget,
+    /// Interfaces with external_ids:ovn-egress-iface, under `()`.
+    EgressInterface,
     /// Port by external_ids:ovn-chassis-id.
     TunnelPort,
     /// Port by external_ids:ovn-localnet-port or ovn-l2gateway-port.
@@ -240,6 +246,12 @@ impl Indexes {
                     if let Some(id) = row.external_ids.nonempty("iface-id") {
                         keys.add(Index::InterfaceById, &**id);
                     }
+                    if let Some(id) = row.external_ids.nonempty("mirror-id") {
+                        keys.add(Index::MirrorTarget, &**id);
+                    }
+                    if row.external_ids.flag("ovn-egress-iface", false) {
+                        keys.add(Index::EgressInterface, ());
+                    }
                 },
                 touch,
             ),
@@ -252,6 +264,8 @@ fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     keys.add(Index::PortByName, &*row.logical_port);
     keys.add(Index::PortByKey, (row.datapath, row.tunnel_key));
     keys.add(Index::PortsOfDatapath, row.datapath);
+    let mirrors = row.mirror_rules.iter();
+    mirrors.for_each(|mirror| keys.add(Index::PortsOfMirror, mirror));
     match &*row.type_ {
         "localnet" => keys.add(Index::LocalnetOfDatapath, row.datapath),
         "localport" => keys.add(Index::LocalportsOfDatapath, row.datapath),

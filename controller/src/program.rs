@@ -96,6 +96,10 @@ pub enum Output {
     Bridge(Arc<crate::bridge::Wanted>),
     /// A port of the local Open vSwitch that the controller keeps.
     VsPort(Arc<crate::bridge::OwnPort>),
+    /// A mirror of the integration bridge.
+    Mirror(Arc<crate::mirror::OwnMirror>),
+    /// A queue of an interface that leads out of this host.
+    Queue(Arc<crate::egress::OwnQueue>),
     /// A conntrack zone and whose it is.
     Zone(Str, u16),
 }
@@ -160,6 +164,8 @@ const KINDS: &[Kind<Controller>] = &[
     crate::physical::neighbors::MAC_BINDING,
     crate::physical::neighbors::STATIC_MAC_BINDING,
     crate::physical::neighbors::FDB,
+    crate::mirror::MIRROR,
+    crate::egress::QUEUE,
     crate::meters::METER,
     crate::lflow::DATAPATH_GROUP,
     crate::lflow::LFLOW,

@@ -15,7 +15,7 @@ use weft_lang::{Const, Field, Pipeline, field};
 use weft_openflow::{Action, ActionList, Controller, Field as Of, SubField};
 use weft_ovsdb::model::Str;
 
-use crate::flow::{Actions, GroupSpec, MeterSpec, REG_INPORT};
+use crate::flow::{Actions, GroupSpec, MeterSpec, REG_INPORT, REG_OUTPORT};
 use crate::tables;
 use opcode::Opcode;
 
@@ -205,6 +205,7 @@ impl Encoder<'_, '_> {
             } => {
                 self.select(*result, members, hash_fields.as_ref())?;
             }
+            Logical::Mirror(port) => self.mirror(port)?,
             Logical::Sample(sample) => self.sample(sample)?,
             Logical::Igmp => self.controller(Opcode::Igmp, &[]),
             Logical::HandleDhcpv6Reply => self.controller(Opcode::HandleDhcpv6Reply, &[]),
@@ -230,6 +231,19 @@ impl Encoder<'_, '_> {
 
     fn resubmit(&mut self, table: u8) {
         self.out.push(Action::resubmit(table));
+    }
+
+    /// A copy for the port of a mirror, which may be where the packet came from.
+    fn mirror(&mut self, port: &weft_lang::Str) -> Done {
+        let key = (self.cx.port_key)(port).ok_or_else(|| Unsupported::Port(port.clone()))?;
+        self.result.datapath_bound = true;
+        let copy = [
+            Action::set(REG_OUTPORT, key),
+            Action::set(weft_openflow::Field::InPortNxm, u16::MAX),
+            Action::resubmit(tables::REMOTE_OUTPUT),
+        ];
+        self.out.push(Action::Clone(copy.as_slice().into()));
+        Ok(())
     }
 
     /// The OpenFlow table after this one, where processing goes on by itself.

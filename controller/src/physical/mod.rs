@@ -188,6 +188,10 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
                 row.options().get("distributed-port").map(|name| &**name),
             );
         }
+        Place::HereLogical if kind == "mirror" => {
+            let sink = row.mirror_port().as_ref();
+            output::mirror(cx, &port, sink.map(|name| &**name));
+        }
         Place::HereLogical => {
             output::patch(cx, &port);
             output::local(cx, &port, kind);

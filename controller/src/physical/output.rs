@@ -111,10 +111,32 @@ pub(super) fn redirected(cx: &Cx<'_, Controller>, port: &Port, distributed: Opti
     );
 }
 
+/// To the sink of a mirror, which is here: handed over as it is, for the sink's pipeline would refuse what is not for it.
+pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
+    let sink = sink.and_then(|name| cx.lookup_one(Index::PortByName, name));
+    let Some(sink) = sink.and_then(|uuid| Port::local(cx, uuid)) else {
+        return;
+    };
+    let actions = [
+        Action::set(Field::Metadata, sink.dp_key),
+        Action::set(REG_OUTPORT, sink.key),
+        Action::resubmit(tables::LOG_TO_PHY),
+    ];
+    emit(
+        cx,
+        tables::LOCAL_OUTPUT,
+        100,
+        port.cookie(),
+        port.to(),
+        actions,
+    );
+}
+
 /// To a port on another chassis: by the localnet port if the datapath has one here, else through a tunnel.
 pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: Uuid) {
     if kind != "chassisredirect"
         && kind != "l3gateway"
+        && kind != "mirror"
         && let Some(localnet) = localnet_of(cx, port.datapath)
     {
         let actions = [

@@ -23,6 +23,7 @@ pub fn sb_columns() -> Monitored {
         T::LogicalFlow,
         T::LogicalDpGroup,
         T::MulticastGroup,
+        T::Mirror,
         T::Meter,
         T::MeterBand,
         T::DatapathBinding,
@@ -62,11 +63,17 @@ pub fn vs_columns() -> Monitored {
         },
         {
             use vs::bridge as c;
-            c::NAME | c::DATAPATH_TYPE | c::PORTS | c::FAIL_MODE | c::OTHER_CONFIG | c::EXTERNAL_IDS
+            c::NAME
+                | c::DATAPATH_TYPE
+                | c::PORTS
+                | c::FAIL_MODE
+                | c::MIRRORS
+                | c::OTHER_CONFIG
+                | c::EXTERNAL_IDS
         },
         {
             use vs::port as c;
-            c::NAME | c::INTERFACES | c::EXTERNAL_IDS
+            c::NAME | c::INTERFACES | c::QOS | c::EXTERNAL_IDS
         },
         {
             use vs::interface as c;
@@ -78,6 +85,9 @@ pub fn vs_columns() -> Monitored {
         .table(T::Bridge as u8, b)
         .table(T::Port as u8, p)
         .table(T::Interface as u8, i)
+        .table(T::Mirror as u8, !vs::mirror::STATISTICS)
+        .table(T::Qos as u8, !0)
+        .table(T::Queue as u8, !0)
         .table(T::Ssl as u8, !0)
 }
 
@@ -94,7 +104,8 @@ pub fn conditions(core: &Core) -> Conditions {
         local.iter().map(|&dp| Clause::refers(column, dp)).collect()
     };
     let mut ports = of("datapath");
-    ports.extend(["patch", "chassisredirect", "external"].map(|kind| equal("type", kind)));
+    ports
+        .extend(["patch", "chassisredirect", "external", "mirror"].map(|kind| equal("type", kind)));
     for option in ["l2gateway-chassis", "l3gateway-chassis"] {
         ports.push(Clause::new(
             "options",

@@ -31,6 +31,10 @@ pub enum Subject {
     BridgeIds(Str),
     /// A port of Open vSwitch with its interface.
     Port(Str),
+    /// A mirror of the integration bridge.
+    Mirror(Str),
+    /// The queues of a port of Open vSwitch.
+    Queues(Str),
     /// An interface that is told something: row and name.
     Interface(Uuid, Str),
 }
@@ -46,6 +50,8 @@ impl Subject {
             Subject::Binding(uuid, name) => (SB, "Port_Binding", Some(*uuid), name),
             Subject::Bridge(name) | Subject::BridgeIds(name) => (VS, "Bridge", None, name),
             Subject::Port(name) => (VS, "Port", None, name),
+            Subject::Mirror(name) => (VS, "Mirror", None, name),
+            Subject::Queues(name) => (VS, "QoS", None, name),
             Subject::Interface(uuid, name) => (VS, "Interface", Some(*uuid), name),
         }
     }

@@ -3,5 +3,7 @@
 
 pub mod aside;
 pub mod claims;
+mod mirrors;
+mod queues;
 pub mod sb;
 pub mod vs;

@@ -1,6 +1,7 @@
 //! Own rows in the local Open vSwitch database: the integration bridge, tunnel and patch ports, conntrack zones, and the
 //! word to an interface that its flows are in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -11,8 +12,10 @@ use weft_schemas::vs;
 use super::aside::{Draft, Subject};
 use super::claims::Claims;
 use crate::bridge::{MARKS, OwnPort, Wanted};
+use crate::egress::OwnQueue;
 use crate::index::{Index, Indexes};
 use crate::ledger::zone_entry;
+use crate::mirror::OwnMirror;
 use crate::program::Output;
 
 /// What must be in the database.
@@ -21,6 +24,9 @@ pub struct Desired {
     bridge: Option<Arc<Wanted>>,
     ports: FxHashMap<Str, Arc<OwnPort>>,
     zones: FxHashMap<Str, u16>,
+    pub(super) mirrors: BTreeMap<Str, Arc<OwnMirror>>,
+    /// By port and number.
+    pub(super) queues: BTreeMap<(Uuid, u32), Arc<OwnQueue>>,
 }
 
 /// What is known when a transaction is made.
@@ -55,6 +61,12 @@ impl Desired {
                 Output::VsPort(port) if self.ports.get(&port.name) == Some(port) => {
                     self.ports.remove(&port.name);
                 }
+                Output::Mirror(mirror) if self.mirrors.get(&mirror.name) == Some(mirror) => {
+                    self.mirrors.remove(&mirror.name);
+                }
+                Output::Queue(queue) if self.queues.get(&queue.place()) == Some(queue) => {
+                    self.queues.remove(&queue.place());
+                }
                 Output::Zone(owner, zone) if self.zones.get(owner) == Some(zone) => {
                     self.zones.remove(owner);
                 }
@@ -67,6 +79,12 @@ impl Desired {
                 Output::Bridge(wanted) => self.bridge = Some(Arc::clone(wanted)),
                 Output::VsPort(port) => {
                     self.ports.insert(port.name.clone(), Arc::clone(port));
+                }
+                Output::Mirror(mirror) => {
+                    self.mirrors.insert(mirror.name.clone(), Arc::clone(mirror));
+                }
+                Output::Queue(queue) => {
+                    self.queues.insert(queue.place(), Arc::clone(queue));
                 }
                 Output::Zone(owner, zone) => {
                     self.zones.insert(owner.clone(), *zone);
@@ -91,6 +109,8 @@ impl Desired {
         draft.part(Subject::BridgeIds(wanted.name.clone()), |txn| {
             self.bridge_ids(view, bridge, row, txn)
         });
+        self.write_mirrors(view, bridge, row, draft);
+        self.write_queues(view, draft);
         interfaces(view, claims, draft);
     }
 
@@ -193,6 +213,10 @@ impl Desired {
             bridge: Some(Arc::clone(wanted)),
             ..Desired::default()
         };
+        if let Some((bridge, row)) = bridge_row(view, &wanted.name) {
+            nothing.write_mirrors(view, bridge, row, draft);
+        }
+        nothing.write_queues(view, draft);
         nothing.ports(view, wanted, draft);
         for (iface, row) in view.vs.interface.iter() {
             if row.external_ids.contains_key("ovn-installed") {

@@ -52,6 +52,7 @@ const MATCHES: &[&str] = &[
 ];
 
 const ACTIONS: &[&str] = &[
+    "mirror(\"p1\"); next;",
     "next;",
     "drop;",
     "output;",
@@ -81,6 +82,7 @@ const TYPES: &[&str] = &[
     "l2gateway",
     "chassisredirect",
     "virtual",
+    "mirror",
 ];
 
 fn text(output: &Output) -> String {
@@ -118,6 +120,7 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.mac_binding, &mut out);
     rows(&db.static_mac_binding, &mut out);
     rows(&db.fdb, &mut out);
+    rows(&db.mirror, &mut out);
     rows(&db.address_set, &mut out);
     rows(&db.port_group, &mut out);
     rows(&db.ha_chassis, &mut out);
@@ -133,6 +136,7 @@ fn everything_vs(db: &vs::Db) -> Vec<vs::Update> {
     rows(&db.bridge, &mut out);
     rows(&db.port, &mut out);
     rows(&db.interface, &mut out);
+    rows(&db.qos, &mut out);
     out
 }
 

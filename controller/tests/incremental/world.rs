@@ -48,6 +48,7 @@ impl World {
                 },
             )
             .into(),
+            RowUpdate::insert(uuid(107, 0), vs::Qos::default()).into(),
             RowUpdate::insert(
                 uuid(102, 1),
                 vs::Bridge {
@@ -144,6 +145,13 @@ impl World {
             }
             _ => {}
         }
+        if self.chance(30) {
+            options.push(("qdisc_queue_id", s(self.one(&["1", "2", "70000"]))));
+            options.push(("qos_max_rate", s(self.one(&["1000", "0", "fast"]))));
+        }
+        if self.chance(20) {
+            options.push(("qos_physical_network", s(self.one(&["phys", "other"]))));
+        }
         if kind == "patch" && self.chance(10) {
             options.push(("chassis-redirect-port", s("cr")));
         }
@@ -160,6 +168,8 @@ impl World {
                 uuid(3, c)
             }),
             virtual_parent: self.chance(30).then(|| self.port_name()),
+            mirror_port: (kind == "mirror").then(|| self.port_name()),
+            mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
             ha_chassis_group: self.chance(50).then_some(uuid(9, 0)),
             port_security: match self.pick(4) {
                 0 => [s("00:00:00:00:00:01 10.0.0.4/24 fd00::4")].into(),
@@ -217,16 +227,17 @@ impl World {
                     1 => Some(-1),
                     _ => Some(n as i64 + 1),
                 },
-                external_ids: if self.chance(80) {
-                    vec![(s("iface-id"), self.port_name())].into()
-                } else {
-                    Map::default()
+                external_ids: match self.pick(10) {
+                    0 => map(&[("mirror-id", "analyser")]),
+                    1 => map(&[("ovn-egress-iface", "true")]),
+                    _ => vec![(s("iface-id"), self.port_name())].into(),
                 },
                 ..Default::default()
             };
             let port_row = vs::Port {
                 name,
                 interfaces: [iface].into(),
+                qos: self.chance(10).then_some(uuid(107, 0)),
                 ..Default::default()
             };
             self.vs(vec![
@@ -470,7 +481,8 @@ impl World {
     }
 
     fn edit_rest(&mut self) {
-        match self.pick(4) {
+        match self.pick(7) {
+            4..=6 => self.edit_mirror(),
             0 => {
                 let n = self.pick(3);
                 let datapaths: Vec<Uuid> =
@@ -503,6 +515,22 @@ impl World {
                 self.core.set_yielded(port, yielded);
             }
         }
+    }
+
+    fn edit_mirror(&mut self) {
+        let id = uuid(15, self.pick(2));
+        if self.chance(25) {
+            return self.sb(vec![RowUpdate::<sb::Mirror>::delete(id).into()]);
+        }
+        let row = sb::Mirror {
+            name: s(self.one(&["m0", "m1"])),
+            type_: s(self.one(&["gre", "erspan", "local", "local"])),
+            sink: s(self.one(&["1.2.3.4", "fd00::4", "analyser"])),
+            filter: s(self.one(&["from-lport", "to-lport", "both"])),
+            index: self.pick(3) as i64,
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
     }
 
     /// A reconnect: the same rows come once more as a whole, some of them gone meanwhile.

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod mirror;
 mod outside;
+mod qos;
 mod restart;
 mod routing;
 mod switching;
@@ -39,6 +41,25 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
+    qos: dscp_in_both_directions rates_are_limited ports_have_queues;
+    mirror: gre_carries_copies_away erspan_is_set_up mirrors_survive_the_controller;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
+}
+
+// What stock northd of 23.03 does not do (packet marks; diagnostics; mirrors of both directions).
+scenarios! { @ of_our_northd WEFT
+    qos: packets_are_marked bad_rules;
+    mirror: mirrors_to_nowhere;
+}
+scenarios! { @ of_our_northd_alone WEFT_NORTHD
+    qos: packets_are_marked bad_rules;
+    mirror: mirrors_to_nowhere;
+}
+
+// What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
+// (`lport` mirrors): neither stock program knows it.
+scenarios! { @ newer_than_stock WEFT
+    qos: queues_of_a_physical_network;
+    mirror: local_mirrors logical_mirrors;
 }
