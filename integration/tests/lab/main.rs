@@ -42,7 +42,7 @@ scenarios! {
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
-    mirror: gre_carries_copies_away erspan_is_set_up mirrors_survive_the_controller;
+    mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }
@@ -55,6 +55,14 @@ scenarios! { @ of_our_northd WEFT
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     qos: packets_are_marked bad_rules;
     mirror: mirrors_to_nowhere;
+}
+
+// What stock controllers of 23.03 do not do: they make their mirrors anew when they start.
+scenarios! { @ of_our_controller WEFT
+    mirror: mirrors_survive_the_controller;
+}
+scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
+    mirror: mirrors_survive_the_controller;
 }
 
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
