@@ -19,7 +19,8 @@ pub struct Core {
 }
 
 /// Kinds of which there is one unit, always.
-const GLOBAL: [KindId; 6] = [
+const GLOBAL: [KindId; 7] = [
+    crate::template::TEMPLATE.id(),
     ME.id(),
     crate::config::CONFIG.id(),
     crate::chassis::OWN.id(),
@@ -44,6 +45,7 @@ fn sb_kind(change: &sb::Change) -> Option<(KindId, bool)> {
             c.new.is_some(),
         ),
         sb::Change::Fdb(c) => (crate::physical::neighbors::FDB.id(), c.new.is_some()),
+        sb::Change::LoadBalancer(c) => (crate::physical::hairpin::HAIRPIN.id(), c.new.is_some()),
         sb::Change::Chassis(c) => (crate::tunnels::TUNNEL.id(), c.new.is_some()),
         sb::Change::Mirror(c) => (crate::mirror::MIRROR.id(), c.new.is_some()),
         sb::Change::Meter(c) => (crate::meters::METER.id(), c.new.is_some()),

@@ -50,8 +50,8 @@ pub enum Index {
     SbGlobal,
     /// All rows of Chassis, under `()`.
     Chassis,
-    /// Load_Balancer by datapath (directly, not by group).
-    LoadBalancersOfDatapath,
+    /// Chassis_Template_Var by chassis.
+    TemplateVarsByChassis,
 
     /// All rows of Open_vSwitch, under `()`.
     OpenVswitch,
@@ -210,13 +210,9 @@ impl Indexes {
             sb::Change::SbGlobal(c) => {
                 self.follow(c, |_, keys| keys.add(Index::SbGlobal, ()), touch)
             }
-            sb::Change::LoadBalancer(c) => self.follow(
+            sb::Change::ChassisTemplateVar(c) => self.follow(
                 c,
-                |row, keys| {
-                    row.datapaths
-                        .iter()
-                        .for_each(|dp| keys.add(Index::LoadBalancersOfDatapath, dp));
-                },
+                |row, keys| keys.add(Index::TemplateVarsByChassis, &*row.chassis),
                 touch,
             ),
             _ => {}

@@ -23,11 +23,12 @@ use crate::index::Index;
 use crate::local_datapaths::{LOCAL, Local};
 use crate::physical::port_key;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
+use crate::template::{self, TEMPLATE, Variables};
 
 /// Emits the flows of a logical flow; keyed by its row.
 pub const LFLOW: Kind<Controller> = Kind::pure(
     "logical-flow",
-    &["local-datapath", "datapath-group", "binding"],
+    &["local-datapath", "datapath-group", "binding", "template"],
     lflow,
 );
 /// Publishes [`LocalMembers`]; keyed by row of Logical_DP_Group.
@@ -83,7 +84,10 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
         Ok(of_table) => of_table,
         Err(why) => return problem("table_id", format!("{why}: left out")),
     };
-    let parsed = match parse(row.match_(), row.actions()) {
+    let Some((match_, list)) = expanded(cx, row) else {
+        return;
+    };
+    let parsed = match parse(&match_, &list) {
         Ok(parsed) => parsed,
         Err((column, message)) => return problem(column, format!("{message}: left out")),
     };
@@ -132,6 +136,16 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
 }
 
 type FlowRef<'a, 'x, 'y> = sb::LogicalFlowRef<'a, SbRead<'x, 'y>>;
+
+/// Match and actions with the values of this chassis in the places of template variables; `None` if it has none of them.
+fn expanded(cx: &Cx<'_, Controller>, row: FlowRef<'_, '_, '_>) -> Option<(Str, Str)> {
+    let (match_, actions) = (row.match_().clone(), row.actions().clone());
+    if !template::has_variables(&match_) && !template::has_variables(&actions) {
+        return Some((match_, actions));
+    }
+    let variables = cx.value::<Variables>(TEMPLATE.id(), Key::Global)?;
+    Some((variables.expand(&match_)?, variables.expand(&actions)?))
+}
 
 /// The datapaths of the row that matter here.
 fn datapaths(cx: &Cx<'_, Controller>, row: FlowRef<'_, '_, '_>) -> Vec<(Uuid, Local)> {

@@ -38,5 +38,6 @@ pub mod program;
 pub mod shell;
 pub mod sync;
 pub mod tables;
+pub mod template;
 pub mod tunnels;
 pub mod zones;

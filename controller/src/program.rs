@@ -167,6 +167,8 @@ const KINDS: &[Kind<Controller>] = &[
     crate::mirror::MIRROR,
     crate::egress::QUEUE,
     crate::meters::METER,
+    crate::template::TEMPLATE,
+    crate::physical::hairpin::HAIRPIN,
     crate::lflow::DATAPATH_GROUP,
     crate::lflow::LFLOW,
 ];

@@ -220,7 +220,9 @@ impl Encoder<'_, '_> {
         };
         let (eth_type, src, dst, to_ip) = match vip.ip {
             IpAddr::V4(_) => (0x0800u32, Of::Ipv4Src, Of::Ipv4Dst, Of::Reg4),
-            IpAddr::V6(_) => (0x86dd, Of::Ipv6Src, Of::Ipv6Dst, Of::XXReg1),
+            // Where the virtual address is not: a switch keeps that in xxreg1.
+            IpAddr::V6(_) if self.cx.is_router => (0x86dd, Of::Ipv6Src, Of::Ipv6Dst, Of::XXReg1),
+            IpAddr::V6(_) => (0x86dd, Of::Ipv6Src, Of::Ipv6Dst, Of::XXReg0),
         };
         let mut specs = vec![
             LearnSpec::matching(Of::Metadata, Of::Metadata),

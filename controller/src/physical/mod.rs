@@ -1,6 +1,7 @@
 //! Between logical ports and OpenFlow ports: the flows that ovn-architecture(7) describes for tables 0 and 37 to 41, 64
 //! and 65.
 
+pub mod hairpin;
 pub mod multicast;
 pub mod neighbors;
 mod output;

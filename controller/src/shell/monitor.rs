@@ -34,6 +34,10 @@ pub fn sb_columns() -> Monitored {
         T::GatewayChassis,
         T::HaChassis,
         T::HaChassisGroup,
+        T::LoadBalancer,
+        T::ChassisTemplateVar,
+        T::ServiceMonitor,
+        T::ControllerEvent,
     ];
     used.iter()
         .fold(Monitored::none::<sb::Db>(), |monitored, &table| {
@@ -96,6 +100,9 @@ pub fn conditions(core: &Core) -> Conditions {
     let mut all = Conditions::new();
     let Some(me) = core.me() else { return all };
     all.set("Chassis_Private", vec![equal("name", &me.name)]);
+    all.set("Chassis_Template_Var", vec![equal("chassis", &me.name)]);
+    let own = me.chassis.map(|chassis| Clause::refers("chassis", chassis));
+    all.set("Controller_Event", own.into_iter().collect());
     if core.config().is_some_and(|config| config.monitor_all) {
         return all;
     }

@@ -36,6 +36,7 @@ const CHASSIS: usize = 4;
 const FLOWS: usize = 30;
 
 const MATCHES: &[&str] = &[
+    "ip4.dst == ^VIP",
     "1",
     "ip4.dst == 10.0.0.0/24 && tcp",
     "inport == \"p1\" && eth.src == 00:00:00:00:00:01",
@@ -52,6 +53,7 @@ const MATCHES: &[&str] = &[
 ];
 
 const ACTIONS: &[&str] = &[
+    "ct_lb_mark(backends=^B);",
     "mirror(\"p1\"); next;",
     "next;",
     "drop;",
@@ -127,6 +129,8 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.ha_chassis_group, &mut out);
     rows(&db.meter, &mut out);
     rows(&db.meter_band, &mut out);
+    rows(&db.load_balancer, &mut out);
+    rows(&db.chassis_template_var, &mut out);
     out
 }
 

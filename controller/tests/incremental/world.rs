@@ -98,7 +98,7 @@ impl World {
     }
 
     pub fn edit(&mut self) {
-        match self.pick(17) {
+        match self.pick(19) {
             0..=2 => self.edit_port(),
             3..=5 => self.edit_flow(),
             6 | 7 => self.edit_interface(),
@@ -110,6 +110,8 @@ impl World {
             13 => self.edit_datapath(),
             14 => self.edit_settings(),
             15 => self.edit_ha(),
+            16 => self.edit_balancer(),
+            17 => self.edit_variables(),
             _ => self.edit_rest(),
         }
     }
@@ -177,6 +179,71 @@ impl World {
                 _ => Default::default(),
             },
             ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
+    }
+
+    fn edit_balancer(&mut self) {
+        let n = self.pick(4);
+        let id = uuid(20, n);
+        if self.chance(20) {
+            return self.sb(vec![RowUpdate::<sb::LoadBalancer>::delete(id).into()]);
+        }
+        let group = |world: &mut Self| {
+            let g = world.pick(3);
+            world.chance(50).then(|| uuid(5, g))
+        };
+        let vip = self.one(&[
+            "10.9.9.9:80",
+            "10.9.9.9",
+            "[fd99::9]:80",
+            "^VIP:80",
+            "rubbish",
+        ]);
+        let backends = self.one(&["10.0.0.1:80,10.0.0.2:8080", "[fd00::1]:80", "^B", ""]);
+        let row = sb::LoadBalancer {
+            name: format!("lb{n}").into(),
+            vips: vec![(s(vip), s(backends))].into(),
+            protocol: self
+                .chance(80)
+                .then(|| s(self.one(&["tcp", "udp", "sctp"]))),
+            datapaths: if self.chance(20) {
+                [self.datapath()].into()
+            } else {
+                Default::default()
+            },
+            datapath_group: group(self),
+            ls_datapath_group: group(self),
+            lr_datapath_group: group(self),
+            options: ["template", "hairpin_snat_ip"]
+                .into_iter()
+                .filter(|_| self.chance(30))
+                .map(|k| {
+                    (
+                        s(k),
+                        s(if k == "template" {
+                            "true"
+                        } else {
+                            "192.0.2.9 fd99::8"
+                        }),
+                    )
+                })
+                .collect(),
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
+    }
+
+    fn edit_variables(&mut self) {
+        let n = self.pick(2);
+        let id = uuid(21, n);
+        if self.chance(20) {
+            return self.sb(vec![RowUpdate::<sb::ChassisTemplateVar>::delete(id).into()]);
+        }
+        let value = self.one(&["10.9.9.9", "10.0.0.1:80", "bad"]);
+        let row = sb::ChassisTemplateVar {
+            chassis: format!("c{n}").into(),
+            variables: vec![(s("VIP"), s(value)), (s("B"), s("10.0.0.1:80"))].into(),
         };
         self.sb(vec![RowUpdate::insert(id, row).into()]);
     }

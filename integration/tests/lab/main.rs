@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod lb;
 mod mirror;
 mod outside;
 mod qos;
@@ -37,6 +38,8 @@ scenarios! {
         a_localport_stays_on_its_host a_disabled_port_is_silent addresses_are_given_out;
     routing: three_hosts_three_subnets three_subnets_over_vxlan a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
+    lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend
+        a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted

@@ -147,13 +147,13 @@ impl Writer<'_> {
             .port
             .as_ref()
             .map(|port| p::LB_ORIGINAL_PORT.field().eq(port));
-        let ours = || {
+        let ours = |port: Option<Expr>| {
             let original = self.original().eq(&vip.address);
             Expr::all([
                 pred::CT_NEW,
                 vip.family(),
                 original,
-                port.clone().unwrap_or(Expr::TRUE),
+                port.unwrap_or(Expr::TRUE),
             ])
         };
         let known = p::LB_SESSION_KNOWN.field();
@@ -161,15 +161,18 @@ impl Writer<'_> {
             Action::call_into(known, CallName::ChkLbAff, []),
             Action::NEXT,
         ];
-        self.flow(Stage::LsInLbAffCheck, 100, ours(), check);
+        self.flow(Stage::LsInLbAffCheck, 100, ours(port.clone()), check);
         for Backend { endpoint, .. } in active_backends(self.cx, vip) {
             let chosen = if vip.address.is_v6() {
                 field::XXREG0
             } else {
                 field::REG4
             };
-            let match_ = Expr::all([known.eq(1), ours(), is_bound_to(chosen, endpoint)]);
-            // The IPv6 address of the backend overlays bits that would mean something further on.
+            // The IPv6 address of the backend overlays the virtual port.
+            let port_known = port.clone().filter(|_| !vip.address.is_v6());
+            let bound = is_bound_to(chosen, endpoint);
+            let match_ = Expr::all([known.eq(1), ours(port_known), bound]);
+            // It overlays bits as well that would mean something further on.
             let clear = if vip.address.is_v6() {
                 Action::set(field::REG0, 0)
             } else {
@@ -177,7 +180,7 @@ impl Writer<'_> {
             };
             let actions = vec![clear, Action::ct_lb_mark(vec![*endpoint], None, None)];
             self.flow(Stage::LsInLb, 150, match_, actions);
-            let match_ = Expr::all([known.eq(0), ours(), goes_to(vip, endpoint)]);
+            let match_ = Expr::all([known.eq(0), ours(port.clone()), goes_to(vip, endpoint)]);
             if let Some(commit) = commit_affinity(vip, endpoint, timeout) {
                 self.flow(
                     Stage::LsInLbAffLearn,
