@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use weft_integration::compare::{Flow, Topology, Verdict};
 use weft_integration::datapath::{Event, Headers, events};
@@ -39,6 +40,7 @@ fn same_fate_in_open_vswitch() {
             .collect();
         handles.into_iter().map(|h| h.join().unwrap()).collect()
     });
+    let trace = &labs[0].1.programs.trace;
     let mut differences = Vec::new();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for index in 0..topologies {
@@ -63,7 +65,7 @@ fn same_fate_in_open_vswitch() {
                 let handles: Vec<_> = labs
                     .iter()
                     .zip(&names)
-                    .map(|((_, lab), names)| scope.spawn(|| ask(lab, names, &flow, &places)))
+                    .map(|((_, lab), names)| scope.spawn(|| ask(lab, trace, names, &flow, &places)))
                     .collect();
                 handles.into_iter().map(|h| h.join().unwrap()).collect()
             });
@@ -303,12 +305,17 @@ const MAKES: [(&str, u32); 8] = [
 ];
 const LEARNS: [(&str, u32); 3] = [("put_arp(", 1), ("put_nd(", 4), ("put_fdb(", 25)];
 
-fn ask(lab: &Lab, names: &Names, flow: &Flow, places: &BTreeMap<String, &str>) -> Answer {
-    let logical = lab.trace(
-        "--detailed --minimal --select-id=1",
-        &flow.datapath,
-        &flow.packet,
-    );
+fn ask(
+    lab: &Lab,
+    trace: &Path,
+    names: &Names,
+    flow: &Flow,
+    places: &BTreeMap<String, &str>,
+) -> Answer {
+    let options = "--detailed --minimal --select-id=1";
+    let logical = lab
+        .trace_with(trace, options, &flow.datapath, &flow.packet)
+        .ok();
     let inport = flow.packet.split('"').nth(1).unwrap();
     let (head, _) = logical.split_once('\n').unwrap();
     let packet = format!("in_port={inport},{}", fields(head));

@@ -1,7 +1,9 @@
 //! When to connect, to which remote, when to probe and when to give up. A pure state machine: time is an argument (since
 //! any fixed moment), nothing here reads a clock.
 //!
-//! Each remote is tried once without delay; after a round without success the wait doubles from one second to eight.
+//! Each remote is tried once without delay; after a round without success the wait doubles from one second to eight. With
+//! [`Reconnect::with_jitter`] up to half of each wait is taken off, so that those who lost a server at the same moment do not
+//! all return at the same moment.
 
 use std::time::Duration;
 
@@ -68,6 +70,8 @@ pub struct Reconnect {
     free_tries: usize,
     backoff: Duration,
     ready_since: Option<Duration>,
+    /// State of the generator that shortens waits; none: they stay as they are.
+    jitter: Option<u64>,
     state: State,
 }
 
@@ -83,8 +87,28 @@ impl Reconnect {
             free_tries: remotes - 1,
             backoff: timing.min_backoff,
             ready_since: None,
+            jitter: None,
             state: State::Waiting { until: now },
         }
+    }
+
+    /// Takes a random part off each wait; `seed` decides which.
+    #[must_use]
+    pub fn with_jitter(mut self, seed: u64) -> Self {
+        // The generator stays at zero for ever.
+        self.jitter = Some(seed.max(1));
+        self
+    }
+
+    fn shortened(&mut self, wait: Duration) -> Duration {
+        let Some(state) = &mut self.jitter else {
+            return wait;
+        };
+        // Xorshift: good enough to be unlike others.
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        wait - wait * (*state >> 56) as u32 / 512
     }
 
     /// What is due at `now`.
@@ -151,7 +175,7 @@ impl Reconnect {
         } else {
             let wait = self.backoff;
             self.backoff = (self.backoff * 2).min(self.timing.max_backoff);
-            wait
+            self.shortened(wait)
         };
         if next == Next::Other {
             self.next = (self.next + 1) % self.remotes;
@@ -197,6 +221,26 @@ mod tests {
             assert_eq!(machine.step(now), Step::Sleep(Some(now + s(wait))));
             now += s(wait);
         }
+    }
+
+    #[test]
+    fn waits_differ_from_one_client_to_the_next() {
+        let waits = |seed| {
+            let mut machine = Reconnect::new(Timing::default(), 1, s(0)).with_jitter(seed);
+            [1u64, 2, 4, 8, 8].map(|most| {
+                machine.lost(s(0), Next::Other);
+                let Step::Sleep(Some(wait)) = machine.step(s(0)) else {
+                    panic!("no wait");
+                };
+                assert!(
+                    wait > s(most) / 2 && wait <= s(most),
+                    "{wait:?} of {most} s"
+                );
+                wait
+            })
+        };
+        assert_eq!(waits(1 << 40), waits(1 << 40));
+        assert_ne!(waits(1 << 40), waits(3 << 40));
     }
 
     #[test]

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 use crate::v1::diagnostic_event::Kind;
-use crate::v1::{Diagnostic, DiagnosticEvent};
+use crate::v1::{Diagnostic, DiagnosticEvent, Severity};
 
 /// Changes a watcher may lag behind before it gets the whole list again.
 const BACKLOG: usize = 4096;
+
+/// What a diagnostic of a whole database has for a column.
+const SCHEMA: &str = "schema";
 
 /// What makes a diagnostic the same one: everything but wording that may improve.
 type Key = (String, String, String, String, String, String);
@@ -89,6 +92,30 @@ impl Hub {
                 true
             }
         }
+    }
+
+    /// Takes note of what the server of a database lacks, in place of what it lacked before; true if that is something new
+    /// to tell.
+    pub fn lacks(&self, database: &str, version: &str, missing: &[String]) -> bool {
+        let stale = |d: &Diagnostic| d.database == database && d.column == SCHEMA;
+        let now = (!missing.is_empty()).then(|| Diagnostic {
+            severity: Severity::Warning as i32,
+            database: database.to_owned(),
+            column: SCHEMA.to_owned(),
+            reason: format!(
+                "the server's schema {version} lacks {}: nothing is read from there, what is written there is left out",
+                missing.join(", ")
+            ),
+            ..Diagnostic::default()
+        });
+        let before: Vec<Diagnostic> = self.list().into_iter().filter(stale).collect();
+        if before.iter().eq(now.iter()) {
+            return false;
+        }
+        for gone in &before {
+            self.remove(gone);
+        }
+        now.is_some_and(|now| self.add(now))
     }
 
     /// All diagnostics, by database, table and row.

@@ -128,6 +128,26 @@ async fn tcp_works_too() {
 }
 
 #[test]
+fn what_a_server_lacks_is_told_once() {
+    let hub = Hub::default();
+    let lacks = |missing: &[&str]| {
+        let missing: Vec<String> = missing.iter().map(|m| (*m).to_string()).collect();
+        hub.lacks("OVN_Northbound", "7.0.0", &missing)
+    };
+    assert!(!lacks(&[]));
+    assert!(lacks(&["Mirror", "ACL.tier"]));
+    assert!(!lacks(&["Mirror", "ACL.tier"]));
+    assert!(lacks(&["Mirror"]));
+    let list = hub.list();
+    assert!(
+        list.len() == 1 && list[0].reason.contains("Mirror"),
+        "{list:?}"
+    );
+    assert!(!lacks(&[]));
+    assert!(hub.is_empty());
+}
+
+#[test]
 fn addresses() {
     assert_eq!("unix:/x".parse::<Listen>().unwrap().to_string(), "unix:/x");
     assert_eq!(

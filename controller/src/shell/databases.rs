@@ -23,7 +23,8 @@ impl Shell {
                 tracing::warn!(target: "ovsdb", "Open vSwitch database: {reason}");
                 return;
             }
-            Event::Connected(_) | Event::Lock { .. } | Event::ConditionsApplied { .. } => return,
+            Event::Connected(server) => return self.report.connected(&server),
+            Event::Lock { .. } | Event::ConditionsApplied { .. } => return,
         };
         let changes = self.core.apply_vs(updates, snapshot);
         for change in &changes {
@@ -71,6 +72,7 @@ impl Shell {
             }
             Event::Connected(connected) => {
                 tracing::info!(target: "ovsdb", "southbound: connected to {}", connected.remote);
+                self.report.connected(&connected);
                 self.sb_writer.gate.dirty = true;
                 return;
             }

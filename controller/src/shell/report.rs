@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use weft_daemon::{Context, Identity, dirs};
 use weft_engine::{Delta, Registry};
 use weft_ovsdb::model::Uuid;
-use weft_ovsdb::session::Handle;
+use weft_ovsdb::session::{Connected, Handle};
 use weft_proto::{Hub, Listen, ListenError, v1};
 
 use crate::install::Refusal;
@@ -130,6 +130,8 @@ struct Inner {
     bridge: String,
     /// Why the bridge is not connected; none if it is.
     bridge_error: Option<String>,
+    /// Since when there is such an error, or none.
+    bridge_since: Instant,
     /// Complaints that are in the hub now.
     refused: BTreeSet<Complaint>,
 }
@@ -142,6 +144,7 @@ impl Report {
             sb: None,
             bridge: String::new(),
             bridge_error: Some(String::new()),
+            bridge_since: Instant::now(),
             refused: BTreeSet::new(),
         };
         Report {
@@ -178,7 +181,20 @@ impl Report {
 
     /// The connection to the bridge is up, or down for a reason.
     pub fn bridge_is_up(&self, error: Option<String>) {
-        self.inner().bridge_error = error;
+        let mut inner = self.inner();
+        if inner.bridge_error.is_none() != error.is_none() {
+            inner.bridge_since = Instant::now();
+        }
+        inner.bridge_error = error;
+    }
+
+    /// Takes note of what the server that a session has found lacks.
+    pub fn connected(&self, server: &Connected) {
+        let (schema, missing) = (&server.schema, &server.missing);
+        if self.hub.lacks(&schema.name, &schema.version, missing) {
+            let list = missing.join(", ");
+            tracing::warn!(target: "ovsdb", "{}: the server's schema {} lacks {list}", schema.name, schema.version);
+        }
     }
 
     /// Sizes, by name.
@@ -241,9 +257,13 @@ fn connection(role: &str, handle: &Handle) -> v1::Connection {
             .unwrap_or_default(),
         state: state(status.connected) as i32,
         last_error: status.last_error.unwrap_or_default(),
-        since_ms: 0,
+        since_ms: status.since.map_or(0, elapsed_ms),
         protocol: status.schema_version,
     }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn state(connected: bool) -> v1::ConnectionState {
@@ -264,7 +284,7 @@ impl weft_proto::Source for Report {
                 remote: inner.bridge.clone(),
                 state: state(inner.bridge_error.is_none()) as i32,
                 last_error: inner.bridge_error.clone().unwrap_or_default(),
-                since_ms: 0,
+                since_ms: elapsed_ms(inner.bridge_since),
                 protocol: "OpenFlow 1.5".to_string(),
             });
         }

@@ -316,7 +316,8 @@ impl Northd {
                 tracing::warn!("northbound: connection lost ({reason})");
                 return;
             }
-            Event::Connected(_) | Event::Lock { .. } | Event::ConditionsApplied { .. } => return,
+            Event::Connected(server) => return self.report.connected(&server),
+            Event::Lock { .. } | Event::ConditionsApplied { .. } => return,
         };
         if changes
             .iter()
@@ -358,7 +359,8 @@ impl Northd {
                 tracing::warn!("southbound: connection lost ({reason})");
                 return;
             }
-            Event::Connected(_) | Event::ConditionsApplied { .. } => return,
+            Event::Connected(server) => return self.report.connected(&server),
+            Event::ConditionsApplied { .. } => return,
         };
         self.sync
             .sb_changed(&self.compiler.inputs().sb, &changes, snapshot);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use weft_daemon::Identity;
 use weft_engine::{Delta, Registry};
-use weft_ovsdb::session::Handle;
+use weft_ovsdb::session::{Connected, Handle};
 use weft_proto::Hub;
 use weft_proto::v1;
 
@@ -99,7 +99,7 @@ impl Report {
             .hub
             .list()
             .iter()
-            .filter(|d| d.database == "OVN_Northbound")
+            .filter(|d| d.database == "OVN_Northbound" && !d.table.is_empty())
         {
             while self.hub.remove(diagnostic) {}
         }
@@ -119,6 +119,19 @@ impl Report {
             if self.hub.add(from_unit(diagnostic)) {
                 tracing::warn!("{diagnostic}");
             }
+        }
+    }
+
+    /// Takes note of what the server that a session has found lacks.
+    pub fn connected(&self, server: &Connected) {
+        let (schema, missing) = (&server.schema, &server.missing);
+        if self.hub.lacks(&schema.name, &schema.version, missing) {
+            let list = missing.join(", ");
+            tracing::warn!(
+                "{}: the server's schema {} lacks {list}",
+                schema.name,
+                schema.version
+            );
         }
     }
 
@@ -207,7 +220,9 @@ impl Report {
             remote: status.remote.map(|r| r.to_string()).unwrap_or_default(),
             state: state as i32,
             last_error: status.last_error.unwrap_or_default(),
-            since_ms: 0,
+            since_ms: status
+                .since
+                .map_or(0, |since| since.elapsed().as_millis() as u64),
             protocol: status.schema_version,
         }
     }

@@ -54,6 +54,22 @@ impl Monitored {
         self
     }
 
+    /// What a server with that schema does not have of the tables monitored: tables, and columns as `Table.column`.
+    pub(crate) fn missing<D: Database>(&self, schema: &ServerSchema) -> Vec<String> {
+        let wanted = D::TABLES.iter().zip(&self.masks);
+        let mut missing = Vec::new();
+        for (table, _) in wanted.filter(|(_, mask)| mask.is_some()) {
+            if !schema.has_table(table.name) {
+                missing.push(table.name.to_owned());
+                continue;
+            }
+            let columns = table.names(u64::MAX);
+            let unknown = columns.filter(|column| !schema.has_column(table.name, column));
+            missing.extend(unknown.map(|column| format!("{}.{column}", table.name)));
+        }
+        missing
+    }
+
     /// Tables and columns to ask a server for that has that schema.
     pub(crate) fn on<D: Database>(
         &self,

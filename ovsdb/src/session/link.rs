@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
@@ -397,6 +398,7 @@ impl<D: Database> Link<D> {
         self.protocol = Some(protocol);
         self.events.push(Event::Connected(Connected {
             remote: self.remote.clone(),
+            missing: memory.monitored.missing::<D>(&self.schema()),
             schema: self.schema(),
         }));
         self.events.push(if resumed {
@@ -405,6 +407,7 @@ impl<D: Database> Link<D> {
             Event::Snapshot(updates)
         });
         memory.status.connected = true;
+        memory.status.since = Some(Instant::now());
         memory.status.connections += 1;
         memory.status.last_error = None;
         if let Some(name) = memory.lock.clone() {
@@ -551,6 +554,9 @@ impl<D: Database> Link<D> {
             });
         }
         memory.status.lock_contended = false;
+        if memory.status.connected {
+            memory.status.since = Some(Instant::now());
+        }
         memory.status.connected = false;
         memory.status.last_error = Some(reason.to_owned());
     }

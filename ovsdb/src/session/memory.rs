@@ -1,6 +1,7 @@
 //! What a session remembers from one connection to the next.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::server::Freshness;
 use super::{Conditions, Config, Monitored, Status};
@@ -35,7 +36,10 @@ impl Memory {
             wanted: config.conditions.clone(),
             wanted_seq: 0,
             freshness: Freshness::default(),
-            status: Status::default(),
+            status: Status {
+                since: Some(Instant::now()),
+                ..Status::default()
+            },
         }
     }
 

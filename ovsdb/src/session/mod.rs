@@ -18,7 +18,7 @@ mod server;
 mod task;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -103,6 +103,9 @@ pub struct Connected {
     pub remote: Remote,
     /// What it knows.
     pub schema: Arc<ServerSchema>,
+    /// What it does not know of our tables and columns (`Table.column`): nothing is read from there, and what is written
+    /// there is left out.
+    pub missing: Vec<String>,
 }
 
 /// How a session is doing.
@@ -126,6 +129,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// Connections made so far that served us.
     pub connections: u64,
+    /// Since when it is connected, or not; none before the session has begun.
+    pub since: Option<Instant>,
 }
 
 enum Command {

@@ -30,7 +30,8 @@ pub(super) async fn run<D: Database>(
             config.timing,
             config.remotes.as_slice().len(),
             Duration::ZERO,
-        ),
+        )
+        .with_jitter(rand::random()),
         memory: Memory::new(&config),
         configured: config.remotes.clone(),
         remotes: order(config.remotes, config.shuffle),

@@ -12,7 +12,7 @@ use weft_ovsdb::wire::{Connection, Message, refusal};
 use crate::harness::*;
 
 /// Passes everything on, but answers "unknown method" to the methods in `refused`.
-fn proxy(dir: &Path, server: PathBuf, refused: &'static [&'static str]) -> String {
+pub fn proxy(dir: &Path, server: PathBuf, refused: &'static [&'static str]) -> String {
     let path = dir.join("proxy.sock");
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {

@@ -4,6 +4,7 @@
 mod cluster;
 mod fallback;
 mod harness;
+mod random;
 mod resume;
 mod tls;
 mod transactions;

@@ -184,6 +184,18 @@ async fn an_older_schema_is_tolerated() {
     replica.until("snapshot", |r| r.switches() == ["s"]).await;
     let schema = &replica.connected.as_ref().unwrap().schema;
     assert!(!schema.has_table("Mirror") && schema.has_column("Logical_Switch", "name"));
+    let missing = &replica.connected.as_ref().unwrap().missing;
+    assert!(missing.contains(&"Mirror".to_string()), "{missing:?}");
+    assert!(
+        missing.contains(&"Logical_Switch.other_config".to_string()),
+        "{missing:?}"
+    );
+    assert!(
+        !missing
+            .iter()
+            .any(|m| m.starts_with("ACL") || m == "Logical_Switch.name"),
+        "{missing:?}"
+    );
     let mut txn = Txn::new();
     txn.insert(
         &nb::LogicalSwitch {
@@ -216,7 +228,13 @@ async fn an_older_schema_is_tolerated() {
                 .is_some_and(|c| c.schema.has_table("Mirror"))
         })
         .await;
+    assert!(replica.connected.as_ref().unwrap().missing.is_empty());
     replica
         .until("the rows again", |r| r.switches() == ["s", "t"])
         .await;
+    let status = replica.handle().status();
+    assert!(
+        status.since.is_some_and(|since| since.elapsed() < DEADLINE),
+        "{status:?}"
+    );
 }
