@@ -238,10 +238,11 @@ pub fn parse(
     let mut invocations = Vec::new();
     let mut leading = Some(leading);
     for part in words.split(|word| word == "--") {
-        let options = leading.take().unwrap_or_default();
         if part.is_empty() {
+            // Options that came before it are those of the first command all the same.
             continue;
         }
+        let options = leading.take().unwrap_or_default();
         invocations.push(one(tool, part, options)?);
     }
     if invocations.is_empty() {

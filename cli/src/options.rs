@@ -63,8 +63,18 @@ pub struct Global {
     pub verbose: Vec<String>,
     /// `--log-file`; empty for its usual place.
     pub log_file: Option<PathBuf>,
-    /// `--unixctl`: socket of a daemon that is to run the commands.
+    /// `--unixctl`: socket of a daemon that is to run the commands, or of the daemon that this is to become.
     pub unixctl: Option<String>,
+    /// `--detach`: run commands for others until told to go.
+    pub detach: bool,
+    /// `--monitor`
+    pub monitor: bool,
+    /// `--pidfile`; empty for its usual place.
+    pub pidfile: Option<PathBuf>,
+    /// `--overwrite-pidfile`
+    pub overwrite_pidfile: bool,
+    /// `--no-chdir`
+    pub no_chdir: bool,
     /// `--private-key`
     pub private_key: Option<PathBuf>,
     /// `--certificate`
@@ -191,6 +201,20 @@ const OPTIONS: &[(&str, Option<char>, Takes, &str)] = &[
         Value,
         "let the daemon behind that socket run the commands",
     ),
+    (
+        "detach",
+        None,
+        Nothing,
+        "run in background as a daemon that runs commands",
+    ),
+    (
+        "monitor",
+        None,
+        Nothing,
+        "with --detach, start it again when it dies",
+    ),
+    ("pidfile", None, Maybe, "with --detach, create a pidfile"),
+    ("overwrite-pidfile", None, Nothing, ""),
     ("no-chdir", None, Nothing, ""),
     ("private-key", Some('p'), Value, "file with private key"),
     (
@@ -397,6 +421,11 @@ fn apply(global: &mut Global, option: &str, value: String) -> Result<(), Error> 
         "verbose" => global.verbose.push(value),
         "log-file" => global.log_file = Some(value.into()),
         "unixctl" => global.unixctl = Some(value),
+        "detach" => global.detach = true,
+        "monitor" => global.monitor = true,
+        "pidfile" => global.pidfile = Some(value.into()),
+        "overwrite-pidfile" => global.overwrite_pidfile = true,
+        "no-chdir" => global.no_chdir = true,
         "private-key" => global.private_key = Some(value.into()),
         "certificate" => global.certificate = Some(value.into()),
         "ca-cert" => (global.ca_cert, global.bootstrap) = (Some(value.into()), false),

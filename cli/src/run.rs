@@ -17,6 +17,8 @@ use crate::options::{self, Global, Instead, Wait};
 use crate::replica::{Replica, only};
 use crate::{generic, help, records};
 
+mod serving;
+
 /// Exit code of a process that SIGALRM ended, as shells show it: what `--timeout` does to stock tools.
 const TIMEOUT_EXIT: u8 = 128 + 14;
 
@@ -57,20 +59,33 @@ fn run(tool: &'static Tool, identity: &Identity, words: &[String]) -> Result<(),
         }
         None => {}
     }
-    if tool.waits
-        && global.db.is_none()
-        && let Some(socket) = daemon_socket(&global)
+    if global.detach {
+        if !rest.is_empty() {
+            return fail("non-option arguments not supported with --detach (use --help for help)");
+        }
+        return serving::serve(tool, identity, global);
+    }
+    if global.db.is_none()
+        && let Some(socket) = daemon_socket(tool, &global)
     {
         return through_daemon(&socket, words, &global);
     }
     start_log(identity, &global)?;
+    let line = std::env::args().collect::<Vec<_>>().join(" ");
+    print(&execute(tool, identity, global, rest, &line)?)
+}
+
+/// Runs commands; their output. `line` is how they were asked for.
+fn execute(
+    tool: &'static Tool,
+    identity: &Identity,
+    mut global: Global,
+    words: &[String],
+    line: &str,
+) -> Result<String, Error> {
     let leading = std::mem::take(&mut global.leading);
-    let invocations = command::parse(tool, rest, leading)?;
-    let comment = format!(
-        "{}: {}",
-        identity.name(),
-        std::env::args().collect::<Vec<_>>().join(" ")
-    );
+    let invocations = command::parse(tool, words, leading)?;
+    let comment = format!("{}: {line}", identity.name());
     let target = Target {
         remotes: global.db.clone().unwrap_or_else(tool.default_db),
         database: tool.database,
@@ -80,20 +95,23 @@ fn run(tool: &'static Tool, identity: &Identity, words: &[String]) -> Result<(),
         deadline: global.timeout.map(|timeout| Instant::now() + timeout),
     };
     let client = Client::connect(&target)?;
-    let output = Run {
+    Run {
         tool,
         global: &global,
         client,
         invocations,
         comment,
     }
-    .finish()?;
-    print(&output)
+    .finish()
 }
 
 /// The socket of a tool that runs as a daemon: ovn-nbctl(8), "Daemon Mode".
-fn daemon_socket(global: &Global) -> Option<String> {
-    let from_env = || std::env::var("OVN_NB_DAEMON").ok();
+fn daemon_socket(tool: &Tool, global: &Global) -> Option<String> {
+    let variable = match tool.waits {
+        true => "OVN_NB_DAEMON",
+        false => "OVN_SB_DAEMON",
+    };
+    let from_env = || std::env::var(variable).ok();
     global
         .unixctl
         .clone()
@@ -313,6 +331,10 @@ impl Run<'_> {
                 Ok(Commit::Done(selected.filter(|_| bump)))
             }
             Err(TransactError::Outdated) => Ok(Commit::Again),
+            // There was no row of the one there may be; meanwhile somebody else (northd) has made it.
+            Err(TransactError::Refused(why)) if global.is_none() && is_second_row(&why) => {
+                Ok(Commit::Again)
+            }
             Err(error) => Err(self.transact_error(error)),
         }
     }
@@ -400,6 +422,12 @@ impl Run<'_> {
         }
         text
     }
+}
+
+/// Whether a transaction was refused because of a row too many in a table that has one at most.
+fn is_second_row(why: &Json) -> bool {
+    let details = why["details"].as_str().unwrap_or_default();
+    why["error"] == "constraint violation" && details.contains("to contain 2 rows")
 }
 
 enum Commit {

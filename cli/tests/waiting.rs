@@ -216,3 +216,83 @@ fn lets_a_daemon_run_the_commands() {
     assert!(by_option.ends_with(" (sw0)\n"), "{by_option}");
     let _ = weft_daemon::unixctl::call(&socket, "exit", &[], None);
 }
+
+/// Ours, asked by both clients.
+#[test]
+fn is_a_daemon_that_runs_the_commands() {
+    let Some(lab) = Lab::start() else { return };
+    let started = lab.nbctl(&["--detach", "--pidfile", "-vconsole:off"]);
+    assert!(started.status.success(), "{started:?}");
+    let printed = String::from_utf8(started.stdout).unwrap();
+    let socket = printed.trim_end();
+    let pid = std::fs::read_to_string(lab.path("weft-nbctl.pid")).unwrap();
+    let usual = lab.path(&format!("weft-nbctl.{}.ctl", pid.trim()));
+    assert_eq!(socket, usual.to_str().unwrap());
+    let through = |program: &str, args: &[&str]| {
+        let mut command = lab.command(program, args);
+        command
+            .env("OVN_NB_DAEMON", socket)
+            .env("OVN_NB_DB", "unix:/nonexistent")
+            .output()
+            .unwrap()
+    };
+    let ours = env!("CARGO_BIN_EXE_weft-nbctl");
+    let done: Vec<Output> = vec![
+        through(ours, &["ls-add", "sw0"]),
+        through("ovn-nbctl", &["ls-add", "sw1", "--", "lsp-add", "sw1", "p"]),
+        through(ours, &["ls-add", "sw0"]),
+        through(
+            "ovn-nbctl",
+            &["--bare", "--columns=name", "list", "logical_switch_port"],
+        ),
+        through(
+            ours,
+            &[
+                "--timeout=1",
+                "wait-until",
+                "logical_switch",
+                "sw1",
+                "name=x",
+            ],
+        ),
+        through("ovn-nbctl", &["no-such-command"]),
+    ];
+    let _ = weft_daemon::unixctl::call(Path::new(socket), "exit", &[], None);
+    let codes: Vec<bool> = done.iter().map(|done| done.status.success()).collect();
+    assert_eq!(codes, [true, true, false, true, false, false], "{done:#?}");
+    let error = String::from_utf8_lossy(&done[2].stderr);
+    assert!(
+        error.contains("a switch with this name already exists"),
+        "{error}"
+    );
+    assert_eq!(String::from_utf8_lossy(&done[3].stdout).trim(), "p");
+    let error = String::from_utf8_lossy(&done[5].stderr);
+    assert!(error.contains("unknown command"), "{error}");
+    lab.eventually("the daemon's end", |_| !Path::new(socket).exists());
+}
+
+/// Many make the one row at the same time, as northd and a start script do.
+#[test]
+fn init_is_no_race() {
+    let Some(lab) = Lab::start() else { return };
+    let many: Vec<Child> = (0..12)
+        .map(|_| {
+            let mut command = lab.command(env!("CARGO_BIN_EXE_weft-nbctl"), &["init"]);
+            command.stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for child in many {
+        let done = child.wait_with_output().unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+    let rows = lab.text(&["--bare", "--columns=_uuid", "list", "nb_global"]);
+    assert_eq!(
+        rows.lines().filter(|line| !line.is_empty()).count(),
+        1,
+        "{rows}"
+    );
+}

@@ -10,11 +10,12 @@
 //! ```
 //!
 //! The byte travels through the child's standard output, a descriptor that is inherited without
-//! further ado; the child then points its standard output at `/dev/null`.
+//! further ado; the child then points its standard output at `/dev/null`. A line before it is for whoever
+//! started the daemon: the outer process prints it.
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -201,7 +202,7 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     /// Tells whoever waits for us: the detaching parent, the monitor, systemd.
-    pub(crate) fn tell(&mut self) {
+    pub(crate) fn tell(&mut self, line: &str) {
         if self.chdir
             && let Err(error) = std::env::set_current_dir("/")
         {
@@ -216,7 +217,9 @@ impl Readiness {
         }
         if let Some(pipe) = self.pipe.take() {
             // The parent may be gone; then nobody waits.
-            let _ = File::from(pipe).write_all(b"\n");
+            let _ = File::from(pipe).write_all(format!("{line}\n").as_bytes());
+        } else if !line.is_empty() {
+            println!("{line}");
         }
         notify_systemd();
     }
@@ -286,9 +289,10 @@ fn command(stage: Stage, user: Option<User>) -> Command {
     command
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    Ready,
+    /// With what it has to say.
+    Ready(String),
     Died,
 }
 
@@ -299,13 +303,13 @@ fn spawn(stage: Stage, user: Option<User>) -> Result<(Child, Outcome), StartErro
         .stdout(Stdio::piped())
         .spawn()
         .map_err(system("start of child process"))?;
-    let mut byte = [0];
+    let mut line = String::new();
     let got = child
         .stdout
         .take()
-        .map_or(Ok(0), |mut pipe| pipe.read(&mut byte));
-    let outcome = match got {
-        Ok(1..) => Outcome::Ready,
+        .map_or(Ok(0), |pipe| BufReader::new(pipe).read_line(&mut line));
+    let outcome = match (got, line.strip_suffix('\n')) {
+        (Ok(_), Some(line)) => Outcome::Ready(line.to_owned()),
         _ => Outcome::Died,
     };
     Ok((child, outcome))
@@ -313,7 +317,10 @@ fn spawn(stage: Stage, user: Option<User>) -> Result<(Child, Outcome), StartErro
 
 /// Ends the outer process as its child turned out.
 fn leave(mut child: Child, outcome: Outcome) -> ! {
-    if outcome == Outcome::Ready {
+    if let Outcome::Ready(line) = outcome {
+        if !line.is_empty() {
+            println!("{line}");
+        }
         std::process::exit(0);
     }
     match child.wait() {
@@ -357,8 +364,8 @@ fn watch(stage: Stage, user: Option<User>, ready: Option<OwnedFd>) -> Result<(),
     loop {
         let started = Instant::now();
         let (mut child, outcome) = spawn(stage, user)?;
-        if outcome == Outcome::Ready {
-            ready.tell();
+        if let Outcome::Ready(line) = &outcome {
+            ready.tell(line);
         }
         let status = child.wait().map_err(system("wait for daemon"))?;
         if outcome == Outcome::Died && crashes == 0 {

@@ -89,11 +89,16 @@ impl Context {
 
     /// The daemon serves: `--detach` returns, systemd hears `READY=1`. Later calls do nothing.
     pub fn ready(&self) {
+        self.ready_saying("");
+    }
+
+    /// The same, and whoever started the daemon reads this line on standard output, unless it is empty.
+    pub fn ready_saying(&self, line: &str) {
         let mut readiness = self
             .readiness
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *readiness).tell();
+        std::mem::take(&mut *readiness).tell(line);
     }
 
     /// Runs a task the daemon cannot live without: a panic in it aborts the process, so that the
