@@ -23,7 +23,10 @@ pub struct Zones {
     by_owner: BTreeMap<Str, u16>,
     /// The owners that a row stands behind, each under its role there.
     of_row: FxHashMap<Uuid, SmallVec<[(&'static str, Str); 2]>>,
+    /// Zones that were chosen here.
     taken: FxHashSet<u16>,
+    /// Owners whose zone somebody asked for; several may share one.
+    asked: BTreeMap<Str, u16>,
     /// Where to look for the next free one: a zone just given up is not reused at once.
     next: u16,
     /// Zones given to an owner that had none: connections of a former owner must be forgotten first.
@@ -53,7 +56,7 @@ impl Zones {
         }
         let zone = (0..u16::MAX)
             .map(|i| (self.next % u16::MAX).wrapping_add(i) % u16::MAX + 1)
-            .find(|zone| !self.taken.contains(zone))?;
+            .find(|zone| !self.taken.contains(zone) && !self.is_asked(*zone))?;
         self.next = zone % u16::MAX;
         self.taken.insert(zone);
         self.by_owner.insert(owner.clone(), zone);
@@ -63,6 +66,55 @@ impl Zones {
 
     /// The zone of a row in one of its roles, whose owner's name is `owner` now. If it had another name, that is given up.
     pub fn own(&mut self, row: Uuid, role: &'static str, owner: &Str) -> Option<u16> {
+        self.rename(row, role, owner);
+        // Nobody asks for one any more: it may be anybody's.
+        if self.asked.contains_key(owner) {
+            self.free(owner);
+        }
+        self.get(owner)
+    }
+
+    /// The same where the zone is not free to choose. Says whose row had it and must look for another.
+    pub fn own_asked(
+        &mut self,
+        row: Uuid,
+        role: &'static str,
+        owner: &Str,
+        zone: u16,
+    ) -> Option<Uuid> {
+        self.rename(row, role, owner);
+        if self.asked.get(owner) == Some(&zone) {
+            return None;
+        }
+        let had = self.by_owner.get(owner).copied();
+        self.free(owner);
+        let other = self
+            .taken
+            .contains(&zone)
+            .then(|| self.by_owner.iter().find(|(_, z)| **z == zone))
+            .flatten()
+            .map(|(other, _)| other.clone());
+        let evicted = other.and_then(|other| {
+            self.free(&other);
+            let mut rows = self.of_row.iter();
+            let holds = |roles: &[(&str, Str)]| roles.iter().any(|(_, name)| *name == other);
+            rows.find(|(_, roles)| holds(roles)).map(|(row, _)| *row)
+        });
+        self.by_owner.insert(owner.clone(), zone);
+        self.asked.insert(owner.clone(), zone);
+        // The zone 0 is also the host's own: what is in it is not for us to forget.
+        if had != Some(zone) && zone != 0 {
+            self.fresh.push(zone);
+        }
+        evicted
+    }
+
+    fn is_asked(&self, zone: u16) -> bool {
+        self.asked.values().any(|asked| *asked == zone)
+    }
+
+    /// The row has an owner of this name in a role; if it had another name, that is given up.
+    fn rename(&mut self, row: Uuid, role: &'static str, owner: &Str) {
         let roles = self.of_row.entry(row).or_default();
         let former = match roles.iter_mut().find(|(r, _)| *r == role) {
             Some((_, name)) => Some(std::mem::replace(name, owner.clone())),
@@ -74,7 +126,6 @@ impl Zones {
         if let Some(former) = former.filter(|former| former != owner) {
             self.free(&former);
         }
-        self.get(owner)
     }
 
     /// The row needs no zone any more.
@@ -86,9 +137,17 @@ impl Zones {
 
     /// The owner is gone.
     pub fn free(&mut self, owner: &str) {
-        if let Some(zone) = self.by_owner.remove(owner) {
+        let zone = self.by_owner.remove(owner);
+        if self.asked.remove(owner).is_none()
+            && let Some(zone) = zone
+        {
             self.taken.remove(&zone);
         }
+    }
+
+    /// All connections in all zones are to be forgotten.
+    pub fn flush(&mut self) {
+        self.fresh = self.by_owner.values().copied().collect();
     }
 
     /// Zones whose connections must be forgotten before the new owner uses them.
@@ -201,6 +260,27 @@ mod tests {
         assert_eq!(zones.get(&"one more".into()), None);
         zones.free("7");
         assert!(zones.get(&"one more".into()).is_some());
+    }
+
+    #[test]
+    fn a_zone_that_is_asked_for_is_taken_from_whoever_has_it() {
+        let mut zones = Zones::default();
+        let (p, r, q): (Str, Str, Str) = ("p".into(), "r_snat".into(), "q_snat".into());
+        assert_eq!(zones.own(Uuid(1), "", &p), Some(1));
+        assert_eq!(zones.own(Uuid(2), "snat", &r), Some(2));
+        zones.take_fresh();
+        assert_eq!(zones.own_asked(Uuid(2), "snat", &r, 1), Some(Uuid(1)));
+        assert_eq!(zones.take_fresh(), [1]);
+        assert_eq!(zones.own(Uuid(1), "", &p), Some(3), "not 1, not the last");
+        // Asked for twice: shared, and nobody is evicted.
+        assert_eq!(zones.own_asked(Uuid(3), "snat", &q, 1), None);
+        zones.disown(Uuid(3));
+        assert_eq!(zones.own_asked(Uuid(2), "snat", &r, 1), None);
+        assert_eq!(zones.own(Uuid(2), "snat", &r), Some(4));
+        assert_eq!(zones.own_asked(Uuid(2), "snat", &r, 0), None);
+        zones.take_fresh();
+        zones.flush();
+        assert_eq!(zones.take_fresh(), [3, 0]);
     }
 
     #[test]

@@ -28,9 +28,17 @@ use crate::template::{self, TEMPLATE, Variables};
 /// Emits the flows of a logical flow; keyed by its row.
 pub const LFLOW: Kind<Controller> = Kind::pure(
     "logical-flow",
-    &["local-datapath", "datapath-group", "binding", "template"],
+    &[
+        "local-datapath",
+        "datapath-group",
+        "binding",
+        "template",
+        "address-set",
+    ],
     lflow,
 );
+/// Publishes the addresses of a set (`Vec<Int>`), read once for all flows that name it; keyed by row of Address_Set.
+pub const ADDRESS_SET: Kind<Controller> = Kind::pure("address-set", &[], address_set);
 /// Publishes [`LocalMembers`]; keyed by row of Logical_DP_Group.
 pub const DATAPATH_GROUP: Kind<Controller> =
     Kind::pure("datapath-group", &["local-datapath"], datapath_group);
@@ -54,6 +62,27 @@ fn datapath_group(cx: &Cx<'_, Controller>, key: Key) {
     if !members.is_empty() {
         cx.publish(LocalMembers(members));
     }
+}
+
+fn address_set(cx: &Cx<'_, Controller>, key: Key) {
+    let rec = cx.sb_rec();
+    let uuid = key.row();
+    let Some(row) = cx.sb().address_set.tracked(uuid, &rec) else {
+        return;
+    };
+    let mut all = Vec::with_capacity(row.addresses().len());
+    for text in row.addresses().iter() {
+        match parse_constants(text) {
+            Ok((constants, _)) => all.extend(constants.iter().filter_map(Const::as_int).copied()),
+            Err(why) => cx.diagnose(Diagnostic {
+                row: format!("Address_Set {}", row.name()),
+                column: "addresses",
+                message: format!("\"{text}\": {why}: left out"),
+                uuid,
+            }),
+        }
+    }
+    cx.publish(all);
 }
 
 fn lflow(cx: &Cx<'_, Controller>, key: Key) {
@@ -379,24 +408,11 @@ impl Env for Scope<'_, '_> {
     }
 
     fn address_set(&self, name: &str) -> Option<Vec<Int>> {
-        let rec = self.cx.sb_rec();
         let uuid = self.cx.lookup_one(Index::AddressSetByName, name)?;
-        let row = self.cx.sb().address_set.tracked(uuid, &rec)?;
-        let mut all = Vec::with_capacity(row.addresses().len());
-        for text in row.addresses().iter() {
-            match parse_constants(text) {
-                Ok((constants, _)) => {
-                    all.extend(constants.iter().filter_map(Const::as_int).copied())
-                }
-                Err(why) => self.cx.diagnose(Diagnostic {
-                    row: format!("Address_Set {name}"),
-                    column: "addresses",
-                    message: format!("\"{text}\": {why}: left out"),
-                    uuid,
-                }),
-            }
-        }
-        Some(all)
+        let members = self
+            .cx
+            .value::<Vec<Int>>(ADDRESS_SET.id(), Key::Row(uuid))?;
+        Some((*members).clone())
     }
 
     fn port_group(&self, name: &str) -> Option<Vec<u32>> {

@@ -170,6 +170,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::template::TEMPLATE,
     crate::physical::hairpin::HAIRPIN,
     crate::lflow::DATAPATH_GROUP,
+    crate::lflow::ADDRESS_SET,
     crate::lflow::LFLOW,
 ];
 

@@ -1,12 +1,17 @@
 //! Conntrack zones: one for each port that is attached here, two for each datapath that matters here.
+//!
+//! A router can ask for its zone of source translation (`snat-ct-zone`, put into the southbound by northd), so as to share
+//! it with what else the host translates; whoever had that zone gets another.
 
 use weft_engine::{Cx, Kind, Wake};
+use weft_ovsdb::model::EXISTENCE;
 use weft_ovsdb::model::{Str, Uuid};
+use weft_schemas::sb;
 
 use crate::binding::{BINDING, Place};
 use crate::ledger::Ledgers;
 use crate::local_datapaths::{LOCAL, Local};
-use crate::program::{Controller, Diagnostic, Key, Output, Read};
+use crate::program::{Controller, Diagnostic, Fact, Key, Output, Read};
 
 /// Publishes a port's zone (`u16`); keyed by port binding.
 pub const PORT_ZONE: Kind<Controller> = Kind::serial(
@@ -82,13 +87,24 @@ fn datapath_zones(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
         ledgers.zones.disown(uuid);
         return;
     }
-    let mut zone = |suffix: &'static str| {
+    let asked = asked_zone(cx, uuid);
+    let mut zone = |suffix: &'static str, asked: Option<u16>| {
         let name: Str = format!("{uuid}_{suffix}").into();
-        let zone = ledgers.zones.own(uuid, suffix, &name)?;
+        let zone = match asked {
+            Some(zone) => {
+                if let Some(evicted) = ledgers.zones.own_asked(uuid, suffix, &name, zone) {
+                    wake(cx, evicted);
+                }
+                zone
+            }
+            None => ledgers.zones.own(uuid, suffix, &name)?,
+        };
         cx.emit(Output::Zone(name, zone));
         Some(zone)
     };
-    match (zone("dnat"), zone("snat")) {
+    // What is asked for first: it may be this datapath's other one.
+    let snat = zone("snat", asked);
+    match (zone("dnat", None), snat) {
         (Some(dnat), Some(snat)) => cx.publish(DatapathZones { dnat, snat }),
         _ => cx.diagnose(Diagnostic {
             row: format!("Datapath_Binding {uuid}"),
@@ -96,6 +112,30 @@ fn datapath_zones(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
             message: "all 65535 conntrack zones are taken: no address translation on it".into(),
             uuid,
         }),
+    }
+}
+
+/// The zone that northd says a router wants.
+fn asked_zone(cx: &Cx<'_, Controller>, uuid: Uuid) -> Option<u16> {
+    let rec = cx.sb_rec();
+    let row = cx.sb().datapath_binding.tracked(uuid, &rec)?;
+    let text = row.external_ids().get("snat-ct-zone")?.clone();
+    let zone = text.parse().ok();
+    if zone.is_none() {
+        cx.diagnose(Diagnostic {
+            row: format!("Datapath_Binding {uuid}"),
+            column: "external_ids",
+            message: format!("snat-ct-zone \"{text}\" is no zone: one is chosen"),
+            uuid,
+        });
+    }
+    zone
+}
+
+/// Has the units of a row that lost its zone look for another.
+fn wake(cx: &Cx<'_, Controller>, row: Uuid) {
+    for table in [sb::TableId::PortBinding, sb::TableId::DatapathBinding] {
+        cx.wake(Fact::Sb(table as u8, row), EXISTENCE);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Random topologies and micro-flows, and what a trace makes of them.
 
+pub mod acl;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

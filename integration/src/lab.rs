@@ -303,6 +303,27 @@ impl Lab {
         self.run_words(&self.hosts[0], &argv)
     }
 
+    /// Starts our trace as a daemon on the southbound as it is now; its control socket.
+    #[track_caller]
+    pub fn start_tracer(&self) -> String {
+        let host = &self.hosts[0];
+        let socket = self.host_dir(host).join("trace.ctl").display().to_string();
+        let mut argv = vec![programs::weft("trace").display().to_string()];
+        argv.extend(words(&format!(
+            "--db={} --unixctl={socket}",
+            self.socket("sb")
+        )));
+        argv.extend(self.daemon_options(host, "trace"));
+        self.daemon(host, &argv);
+        socket
+    }
+
+    /// Stops it.
+    #[track_caller]
+    pub fn stop_tracer(&self) {
+        self.stop(&self.hosts[0], "trace", Signal::TERM);
+    }
+
     /// A transaction on a host's Open vSwitch, one ovs-vsctl command per line.
     #[track_caller]
     pub fn vs(&self, host: &str, script: &str) -> String {

@@ -15,6 +15,7 @@
 //! | `WEFT_BIN_DIR` | where Weft's programs are, instead of cargo's target folder |
 //! | `WEFT_COMPARE` | `TOPOLOGIES,FLOWS[,SEED]` of the comparisons with stock |
 //! | `WEFT_COMPARE_SWAPS` | set: `ofproto` also compares our northd under stock controllers and the reverse |
+//! | `WEFT_COMPARE_ACL` | `POLICIES,PACKETS[,SEED]` of the same for random ACLs |
 //! | `WEFT_LAB_KEEP` | set: files of a lab whose test fails are not removed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,6 +27,7 @@ pub mod datapath;
 pub mod lab;
 pub mod ping;
 pub mod programs;
+pub mod socket;
 pub mod vm;
 pub mod wait;
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
 use super::router_port::parse_priority;
-use super::{group, switch};
+use super::{group, references, switch};
 use crate::command::{Command, Cx};
 use crate::common::not_found;
 use crate::error::{Error, fail};
@@ -14,13 +14,24 @@ use crate::replica::Row;
 
 const ACL: &str = "ACL";
 const TABLES: &[&str] = &[ACL, "Logical_Switch", "Port_Group"];
+/// What `acl-add` reads besides: what a match can name.
+const ADD_TABLES: &[&str] = &[
+    ACL,
+    "Logical_Switch",
+    "Port_Group",
+    "Address_Set",
+    "Logical_Switch_Port",
+];
 const ACTIONS: &[&str] = &[
     "allow",
     "allow-related",
     "allow-stateless",
     "drop",
     "reject",
+    "pass",
 ];
+/// The last tier that ACLs can be in.
+const TIER_MAX: i64 = 3;
 const SEVERITIES: &[&str] = &["alert", "warning", "notice", "info", "debug"];
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -37,8 +48,9 @@ pub(super) const COMMANDS: &[Command] = &[
             "--meter=",
             "--label=",
             "--apply-after-lb",
+            "--tier=",
         ],
-        TABLES,
+        ADD_TABLES,
         "add an ACL to SWITCH or PORTGROUP",
         add,
     ),
@@ -46,7 +58,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "acl-del",
         (1, 4),
         "{SWITCH | PORTGROUP} [DIRECTION [PRIORITY MATCH]]",
-        &["--type="],
+        &["--type=", "--tier="],
         TABLES,
         "remove ACLs from SWITCH or PORTGROUP",
         del,
@@ -119,10 +131,12 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     if !ACTIONS.contains(&action) {
         return fail(format!(
             "{action}: action must be one of \"allow\", \"allow-related\", \"allow-stateless\", \"drop\", \
-             and \"reject\""
+             \"reject\", and \"pass\""
         ));
     }
     check_match(match_)?;
+    references::warn(cx.db, match_);
+    let tier = cx.value("--tier").map(tier).transpose()?;
     let severity = cx.value("--severity");
     if let Some(severity) = severity.filter(|severity| !SEVERITIES.contains(severity)) {
         return fail(format!("bad severity: {severity}"));
@@ -172,11 +186,21 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.db
             .set(ACL, acl, "label", Datum::one(Atom::Integer(label)))?;
     }
+    if let Some(tier) = tier {
+        cx.db
+            .set(ACL, acl, "tier", Datum::one(Atom::Integer(tier)))?;
+    }
     if direction == "from-lport" && cx.has("--apply-after-lb") {
         cx.db
             .set_key(ACL, acl, "options", "apply-after-lb", Some("true"))?;
     }
     cx.db.add_ref(table, owner, "acls", acl)
+}
+
+fn tier(text: &str) -> Result<i64, Error> {
+    let tier = text.parse().ok();
+    tier.filter(|tier| (0..=TIER_MAX).contains(tier))
+        .ok_or_else(|| Error::new(format!("{text}: tier must be in range 0...{TIER_MAX}")))
 }
 
 fn label(text: &str, action: &str) -> Result<i64, Error> {
@@ -192,23 +216,29 @@ fn label(text: &str, action: &str) -> Result<i64, Error> {
 
 fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (table, owner) = owner(cx)?;
-    if cx.args.len() == 1 {
+    let tier = cx.value("--tier").map(tier).transpose()?;
+    if cx.args.len() == 1 && tier.is_none() {
         return cx.db.set(table, owner, "acls", Datum::Set(Vec::new()));
     }
-    let direction = direction(cx.arg(1))?;
+    let direction = match cx.args.len() {
+        1 => None,
+        _ => Some(direction(cx.arg(1))?),
+    };
     if cx.args.len() == 3 {
         parse_priority(cx.arg(2))?;
         return fail("cannot specify priority without match");
     }
     let rest = match cx.args.len() {
-        2 => None,
+        1 | 2 => None,
         _ => Some((parse_priority(cx.arg(2))?, cx.arg(3))),
     };
     for (uuid, row) in acls(cx, table, owner) {
         let at = |(priority, match_)| {
             row.int("priority") == Some(priority) && row.str("match") == match_
         };
-        if row.str("direction") == direction && rest.is_none_or(at) {
+        let there = direction.is_none_or(|direction| row.str("direction") == direction)
+            && tier.is_none_or(|tier| row.int("tier") == Some(tier));
+        if there && rest.is_none_or(at) {
             cx.db.remove_ref(table, owner, "acls", uuid)?;
             // With priority and match it is one that is meant.
             if rest.is_some() {

@@ -9,6 +9,7 @@ mod misc;
 mod nat;
 mod policy;
 mod port;
+mod references;
 mod route;
 mod router;
 mod router_port;

@@ -21,6 +21,8 @@ pub struct Args {
     pub explain: bool,
     /// `--db`
     pub db: Option<String>,
+    /// `--nb-db`: ours.
+    pub nb_db: Option<String>,
     /// `--no-leader-only`
     pub any_member: bool,
     /// `--ovs`, with the remote if one was given.
@@ -53,6 +55,7 @@ const OPTIONS: &[Spec] = &[
     ("all", None, Some(false)),
     ("explain", None, Some(false)),
     ("db", None, Some(true)),
+    ("nb-db", None, Some(true)),
     ("leader-only", None, Some(false)),
     ("no-leader-only", None, Some(false)),
     ("ovs", None, None),
@@ -143,6 +146,7 @@ impl Args {
             "all" => (self.detailed, self.summary, self.minimal) = (true, true, true),
             "explain" => self.explain = true,
             "db" => self.db = value,
+            "nb-db" => self.nb_db = value,
             "leader-only" => self.any_member = false,
             "no-leader-only" => self.any_member = true,
             "ovs" => self.ovs = Some(value),
@@ -247,6 +251,8 @@ pub fn help(name: &str) -> String {
          Other options:\n\
         \x20 --db=DATABASE           connect to DATABASE\n\
         \x20                         (default: {})\n\
+        \x20 --nb-db=DATABASE        with --explain: where to look up ACLs by name\n\
+        \x20                         (default: {})\n\
         \x20 --no-leader-only        accept any cluster member, not just the leader\n\
         \x20 --ovs[=REMOTE]          obtain corresponding OpenFlow flows from REMOTE\n\
         \x20                         (default: {})\n\
@@ -255,6 +261,7 @@ pub fn help(name: &str) -> String {
         \x20 -h, --help              display this help message\n\
         \x20 -V, --version           display version information\n",
         weft_daemon::dirs::default_sb_db(),
+        weft_daemon::dirs::default_nb_db(),
         super::openflow::default_remote(),
     )
 }

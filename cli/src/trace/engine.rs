@@ -47,6 +47,8 @@ pub struct Trace<'m> {
     depth: usize,
     /// What became of the packet and its copies.
     pub fates: Vec<Fate>,
+    /// Flows of northbound rows that were hit where ACLs decide, in order.
+    pub decided: Vec<Place>,
 }
 
 /// What an action list works on.
@@ -77,6 +79,12 @@ impl Frame<'_> {
     }
 }
 
+/// Whether ACLs decide in a stage.
+fn decides_policy(stage: &str) -> bool {
+    let stage = stage.strip_suffix("_eval").unwrap_or(stage);
+    matches!(stage, "ls_in_acl" | "ls_in_acl_after_lb" | "ls_out_acl")
+}
+
 impl<'m> Trace<'m> {
     /// Traces a packet that enters a datapath.
     pub fn run(
@@ -84,7 +92,7 @@ impl<'m> Trace<'m> {
         choices: &'m Choices,
         datapath: usize,
         packet: &Packet,
-    ) -> (Vec<Node>, Vec<Fate>) {
+    ) -> (Vec<Node>, Vec<Fate>, Vec<Place>) {
         let ct = choices.ct.iter().copied().collect();
         let mut trace = Self {
             model,
@@ -92,10 +100,11 @@ impl<'m> Trace<'m> {
             ct,
             depth: 0,
             fates: Vec::new(),
+            decided: Vec::new(),
         };
         let mut packet = packet.clone();
         let node = trace.ingress(datapath, &mut packet);
-        (vec![node], trace.fates)
+        (vec![node], trace.fates, trace.decided)
     }
 
     /// `"p1"`, with the quotes inside left alone: only people read this.
@@ -165,6 +174,9 @@ impl<'m> Trace<'m> {
                 self.actions(at, flow, actions, packet, nodes, true);
             }
             Some((flow, (_, actions))) => {
+                if flow.hint.is_some() && flow.stage.as_deref().is_some_and(decides_policy) {
+                    self.decided.push(self.place(at, Some(flow)));
+                }
                 let mut inside = self.openflow(flow);
                 self.actions(at, flow, actions, packet, &mut inside, false);
                 nodes.push(Node::new(Kind::Table, self.heading(at, flow), inside));

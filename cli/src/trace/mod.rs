@@ -27,11 +27,12 @@ use weft_ovsdb::client;
 use weft_ovsdb::model::Database as _;
 use weft_ovsdb::remote::Remotes;
 use weft_ovsdb::session::{Config, Event, Monitored, Session};
-use weft_schemas::sb;
+use weft_schemas::{nb, sb};
 
 use crate::error::{Error, fail};
 use args::Args;
 use engine::{Choices, Trace};
+use explain::Acls;
 use model::{Found, Model};
 
 /// Tables that a trace looks at.
@@ -94,7 +95,11 @@ fn run(identity: &Identity, words: &[String]) -> Result<ExitCode, Error> {
         .build();
     let runtime = runtime.map_err(|error| Error::new(error.to_string()))?;
     let db = runtime.block_on(load(&args))?;
-    print(&answer(&db, &args))
+    let acls = match args.explain {
+        true => runtime.block_on(acls(&args))?,
+        false => Acls::default(),
+    };
+    print(&answer(&db, &args, &acls))
 }
 
 fn print(text: &str) -> Result<ExitCode, Error> {
@@ -105,6 +110,44 @@ fn print(text: &str) -> Result<ExitCode, Error> {
     {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => fail(error.to_string()),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The northbound's ACLs. That they cannot be had is an error only for one who said where they are: the southbound is all
+/// that a trace needs.
+async fn acls(args: &Args) -> Result<Acls, Error> {
+    let remote = args
+        .nb_db
+        .clone()
+        .unwrap_or_else(weft_daemon::dirs::default_nb_db);
+    let remotes: Remotes = remote
+        .parse()
+        .map_err(|error| Error::new(format!("{remote}: {error}")))?;
+    let tls = args.tls();
+    let options = client::Options {
+        tls: tls.clone(),
+        ..client::Options::default()
+    };
+    if let Err(error) = client::Client::connect(&remotes, &options).await {
+        return match args.nb_db {
+            Some(_) => fail(format!("{remotes}: {error}")),
+            None => Ok(Acls::default()),
+        };
+    }
+    let mut session = Session::<nb::Db>::start(Config {
+        tls,
+        leader_only: !args.any_member,
+        monitored: Monitored::none::<nb::Db>().table(nb::TableId::Acl as u8, u64::MAX),
+        ..Config::new::<nb::Db>(remotes)
+    });
+    loop {
+        if let Event::Snapshot(updates) = session.next().await {
+            let mut db = nb::Db::default();
+            db.replace(updates);
+            let mut acls = Acls::default();
+            db.acl.iter().for_each(|(uuid, row)| acls.add(uuid, row));
+            return Ok(acls);
+        }
     }
 }
 
@@ -150,12 +193,12 @@ async fn load(args: &Args) -> Result<sb::Db, Error> {
 }
 
 /// Everything the user asked for, as text; also what is wrong with the question.
-pub fn answer(db: &sb::Db, args: &Args) -> String {
+pub fn answer(db: &sb::Db, args: &Args, acls: &Acls) -> String {
     let traced = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let work = || {
             let model = Model::new(db, !args.unfriendly);
-            trace(&model, args)
+            trace(&model, args, acls)
         };
         match thread.spawn_scoped(scope, work) {
             Ok(handle) => handle
@@ -171,7 +214,7 @@ pub fn answer(db: &sb::Db, args: &Args) -> String {
 type Form = fn(&[tree::Node]) -> String;
 
 /// One trace.
-pub fn trace(model: &Model, args: &Args) -> Result<String, Error> {
+pub fn trace(model: &Model, args: &Args, acls: &Acls) -> Result<String, Error> {
     let (datapath, text) = match args.words.as_slice() {
         [text] => (None, text),
         [datapath, text] => (Some(datapath), text),
@@ -214,7 +257,7 @@ pub fn trace(model: &Model, args: &Args) -> Result<String, Error> {
             Err(error) => out.push_str(&format!("{error}\n")),
         }
     }
-    let (tree, fates) = Trace::run(model, &choices, dp, &packet);
+    let (tree, fates, decided) = Trace::run(model, &choices, dp, &packet);
     let several =
         usize::from(args.detailed) + usize::from(args.summary) + usize::from(args.minimal) > 1;
     let forms: [(bool, &str, Form); 3] = [
@@ -229,7 +272,7 @@ pub fn trace(model: &Model, args: &Args) -> Result<String, Error> {
         out.push_str(&form(&tree));
     }
     if args.explain {
-        out.push_str(&explain::line(&fates));
+        out.push_str(&explain::line(&fates, &decided, acls));
     }
     Ok(out)
 }
@@ -251,7 +294,7 @@ fn serve(identity: &Identity, args: Args) -> Result<ExitCode, Error> {
                 let unfriendly = asked.unfriendly || defaults.unfriendly;
                 let ovs = asked.ovs.clone().or(defaults.ovs);
                 let asked = Args { unfriendly, ovs, ..asked };
-                let work = move || answer(&replica.lock().unwrap_or_else(PoisonError::into_inner), &asked);
+                let work = move || answer(&replica.lock().unwrap_or_else(PoisonError::into_inner), &asked, &Acls::default());
                 tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
             }
         });

@@ -255,6 +255,9 @@ impl Trace<'_> {
     }
 
     fn nested(&mut self, frame: &mut Frame<'_>, kind: NestedKind, actions: &[Action]) {
+        if is_itself_a_refusal(frame.packet, kind) {
+            return;
+        }
         let mut packet = frame.packet.clone();
         let title = match kind {
             NestedKind::Clone => "clone",
@@ -400,6 +403,27 @@ impl Trace<'_> {
     }
 }
 
+/// Whether the packet is what it would be answered with, an error or a reset: those get no answer.
+fn is_itself_a_refusal(packet: &Packet, kind: NestedKind) -> bool {
+    use NestedKind as K;
+    let protocol = packet.read(OfField::IpProto);
+    match (packet.read(OfField::EthType), protocol) {
+        (0x800, 1) if matches!(kind, K::Icmp4 | K::Icmp4Error | K::Reject) => {
+            packet.read(OfField::Icmp4Type) == 3
+        }
+        (0x86dd, 58) if matches!(kind, K::Icmp6 | K::Icmp6Error | K::Reject) => {
+            packet.read(OfField::Icmp6Type) == 1
+        }
+        (_, 6) if matches!(kind, K::TcpReset | K::Reject) => {
+            packet.read(OfField::TcpFlags) & TCP_RST != 0
+        }
+        _ => false,
+    }
+}
+
+/// The flag of a reset.
+const TCP_RST: u128 = 1 << 2;
+
 fn set_address(packet: &mut Packet, ip: IpAddr, v4: Field, v6: Field) {
     match ip {
         IpAddr::V4(ip) => packet.set(v4, u32::from(ip).into()),
@@ -479,7 +503,7 @@ fn make_icmp(packet: &mut Packet, v4: bool) -> &'static str {
 fn make_reset(packet: &mut Packet, tcp: bool) -> &'static str {
     packet.write(OfField::IpTtl, 255);
     if tcp {
-        packet.write(OfField::TcpFlags, 1 << 2);
+        packet.write(OfField::TcpFlags, TCP_RST);
         "tcp_reset"
     } else {
         "sctp_abort"

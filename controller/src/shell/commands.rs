@@ -18,6 +18,7 @@ const COMMANDS: &[(&str, &str, usize)] = &[
     ("connection-status", "", 0),
     ("inject-pkt", "MICROFLOW", 1),
     ("ct-zone-list", "", 0),
+    ("ct-flush", "", 0),
     ("group-table-list", "", 0),
     ("meter-table-list", "", 0),
     ("recompute", "", 0),
@@ -88,6 +89,11 @@ impl Shell {
                     .iter()
                     .map(|(owner, zone)| format!("{owner} {zone}")),
             ),
+            "ct-flush" => {
+                self.core.ledgers.zones.flush();
+                self.install.dirty = true;
+                String::new()
+            }
             "group-table-list" => lines(
                 self.installer
                     .group_table()

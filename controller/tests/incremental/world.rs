@@ -498,10 +498,14 @@ impl World {
         }
         let row = sb::DatapathBinding {
             tunnel_key: n as i64 + 1,
-            external_ids: if self.chance(40) {
-                map(&[("logical-router", "x")])
-            } else {
-                Map::default()
+            external_ids: match self.pick(5) {
+                0 | 1 => map(&[("logical-router", "x")]),
+                // Zones that others have or ask for, and nonsense.
+                2 => {
+                    let zone = self.one(&["1", "2", "5", "0", "7000", "70000", "x"]);
+                    map(&[("logical-router", "x"), ("snat-ct-zone", zone)])
+                }
+                _ => Map::default(),
             },
             ..Default::default()
         };

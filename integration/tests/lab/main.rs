@@ -2,6 +2,7 @@
 //! and with our controllers under stock northd; `WEFT_IMPL=stock` proves the scenario itself.
 #![allow(clippy::unwrap_used)]
 
+mod acl;
 mod bad_input;
 mod lb;
 mod mirror;
@@ -44,27 +45,35 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
+    acl: allow_related_lets_replies_back sctp_is_tracked_too established_connections_are_cut related_errors_pass
+        stateless_stays_out_of_conntrack reject_answers a_refusal_is_not_refused drop_by_default groups_and_sets_change
+        across_a_router bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }
 
-// What stock northd of 23.03 does not do (packet marks; diagnostics; mirrors of both directions).
+// What stock northd of 23.03 does not do (tiers of ACLs; checks of matches; packet marks; diagnostics; mirrors of both directions).
 scenarios! { @ of_our_northd WEFT
+    acl: tiers_and_pass matches_are_checked_when_written;
     qos: packets_are_marked bad_rules;
     mirror: mirrors_to_nowhere;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
+    acl: tiers_and_pass;
     qos: packets_are_marked bad_rules;
     mirror: mirrors_to_nowhere;
 }
 
-// What stock controllers of 23.03 do not do: they make their mirrors anew when they start.
+// What stock controllers of 23.03 do not do: they make their mirrors anew when they start, and flush no connections
+// on demand.
 scenarios! { @ of_our_controller WEFT
+    acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
 }
 scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
+    acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
 }
 

@@ -1,0 +1,130 @@
+//! Large sets and many groups: one more member costs what it means, not what was there before.
+
+use weft_controller::core::Core;
+use weft_controller::install::Installer;
+
+use super::table::FlowTable;
+use super::{address_set, port_group, rule, switch_with};
+
+const LARGE: usize = 10_000;
+const GROUPS: usize = 200;
+
+/// A core that has settled, and the flow table behind it.
+struct Settled {
+    core: Core,
+    installer: Installer,
+    table: FlowTable,
+}
+
+impl Settled {
+    fn new(mut core: Core) -> Settled {
+        let delta = core.run();
+        let (mut installer, mut table) = (Installer::default(), FlowTable::default());
+        installer.apply(delta.removed.iter(), delta.added.iter());
+        table.take(&installer.batch(), EGRESS_ACL);
+        Settled {
+            core,
+            installer,
+            table,
+        }
+    }
+
+    /// Applies a change; units that ran, outputs that came and went, messages to the bridge.
+    fn change(&mut self, updates: Vec<weft_schemas::sb::Update>) -> [usize; 4] {
+        self.core.apply_sb(updates, false);
+        let delta = self.core.run();
+        let (came, went) = (delta.added.len(), delta.removed.len());
+        self.installer
+            .apply(delta.removed.iter(), delta.added.iter());
+        let sent = self.table.take(&self.installer.batch(), EGRESS_ACL);
+        [delta.ran, came, went, sent]
+    }
+}
+
+const EGRESS_ACL: u8 = weft_controller::tables::LOG_EGRESS + 4;
+
+fn addresses(n: usize) -> impl Iterator<Item = String> {
+    (0..n).map(|i| format!("10.{}.{}.{}", i >> 16, i >> 8 & 255, i & 255))
+}
+
+#[test]
+fn one_address_into_a_large_set() {
+    let mut core = switch_with(3);
+    core.apply_sb(
+        vec![
+            address_set(0, "big", addresses(LARGE)),
+            port_group(0, "pg", [1, 2, 3]),
+            rule(100, 1000, "outport == \"p1\" && ip4.src == $big && tcp"),
+            // One dimension is the set: still one more flow.
+            rule(101, 1000, "outport == @pg && ip4.src == $big && udp"),
+            rule(102, 1000, "outport == \"p1\" && ip4"),
+        ],
+        false,
+    );
+    let mut settled = Settled::new(core);
+    // The set, and the two rules that name it.
+    let grown = settled.change(vec![address_set(0, "big", addresses(LARGE + 1))]);
+    assert_eq!(grown, [3, 2, 0, 2]);
+    let shrunk = settled.change(vec![address_set(0, "big", addresses(LARGE))]);
+    assert_eq!(shrunk, [3, 0, 2, 2]);
+    // A set that nobody names.
+    let unread = settled.change(vec![address_set(1, "idle", addresses(10))]);
+    assert_eq!(unread, [1, 0, 0, 0]);
+}
+
+#[test]
+fn one_port_into_a_large_group() {
+    let mut core = switch_with(LARGE + 1);
+    core.apply_sb(
+        vec![
+            port_group(0, "pg", 1..=LARGE),
+            rule(100, 1000, "outport == @pg && ip4 && tcp.dst == 80"),
+        ],
+        false,
+    );
+    let mut settled = Settled::new(core);
+    let grown = settled.change(vec![port_group(0, "pg", 1..=LARGE + 1)]);
+    assert_eq!(grown, [1, 1, 0, 1]);
+}
+
+#[test]
+fn one_port_into_many_groups() {
+    let mut core = switch_with(50);
+    let group = |n: usize, ports: usize| port_group(n, &format!("pg{n}"), 1..=ports);
+    let mut rows = Vec::new();
+    for n in 0..GROUPS {
+        rows.push(group(n, 40));
+        let text = format!("outport == @pg{n} && ip4 && tcp.dst == {}", n + 1);
+        rows.push(rule(n as u32 + 100, 1000, &text));
+    }
+    core.apply_sb(rows, false);
+    let mut settled = Settled::new(core);
+    let grown = settled.change((0..GROUPS).map(|n| group(n, 41)).collect());
+    assert_eq!(grown, [GROUPS, GROUPS, 0, GROUPS]);
+}
+
+/// Rules that say the same have the same clauses: they are there once.
+#[test]
+fn clauses_are_shared() {
+    let count = |rules: usize| {
+        let mut core = switch_with(3);
+        let mut rows = vec![
+            address_set(0, "a", addresses(400)),
+            port_group(0, "pg", [1, 2, 3]),
+        ];
+        for n in 0..rules {
+            let text = format!(
+                "outport == @pg && ip4.src == $a && tcp.dst == {{{}, 443, 8080}}",
+                n + 1
+            );
+            rows.push(rule(n as u32 + 100, 1000, &text));
+        }
+        core.apply_sb(rows, false);
+        let delta = core.run();
+        let mut installer = Installer::default();
+        installer.apply(delta.removed.iter(), delta.added.iter());
+        FlowTable::default().take(&installer.batch(), EGRESS_ACL)
+    };
+    // Each rule adds one port of TCP and the flow that decides.
+    assert_eq!(count(20), count(10) + 20);
+}
