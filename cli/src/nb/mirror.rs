@@ -4,19 +4,24 @@ use std::net::IpAddr;
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
+use super::router_port::parse_priority;
 use super::{acl, port, router, switch};
 use crate::command::{Command, Cx, MANY};
 use crate::common::{by_name, not_found, parse_mac};
 use crate::error::{Error, fail};
+use crate::matching::check_match;
 use crate::replica::{Row, string_set};
 
 const MIRROR: &str = "Mirror";
+const RULE: &str = "Mirror_Rule";
 const LSP: &str = "Logical_Switch_Port";
 const LS: &str = "Logical_Switch";
 const LR: &str = "Logical_Router";
 const COPP: &str = "Copp";
 const FWD: &str = "Forwarding_Group";
 const OF_MIRROR: &[&str] = &[MIRROR, LSP];
+/// Apart from the others: databases of 23.03 have no such table.
+const OF_MIRROR_RULE: &[&str] = &[MIRROR, RULE];
 const OF_COPP: &[&str] = &[COPP, LS, LR];
 const OF_FWD: &[&str] = &[FWD, LS, LSP];
 
@@ -44,8 +49,8 @@ const PROTOCOLS: &[&str] = &[
 pub(super) const COMMANDS: &[Command] = &[
     Command::new(
         "mirror-add",
-        (5, 5),
-        "NAME {gre | erspan} INDEX {to-lport | from-lport} IP",
+        (4, 5),
+        "NAME TYPE [INDEX] {to-lport | from-lport | both} {IP | MIRROR-ID | PORT}",
         &[],
         OF_MIRROR,
         "add a mirror with given name",
@@ -78,6 +83,24 @@ pub(super) const COMMANDS: &[Command] = &[
         OF_MIRROR,
         "print mirrors",
         list_mirrors,
+    ),
+    Command::new(
+        "mirror-rule-add",
+        (4, 4),
+        "MIRROR PRIORITY MATCH {mirror | skip}",
+        &[],
+        OF_MIRROR_RULE,
+        "add a rule to an lport MIRROR",
+        add_rule,
+    ),
+    Command::new(
+        "mirror-rule-del",
+        (1, 3),
+        "MIRROR [PRIORITY [MATCH]]",
+        &[],
+        OF_MIRROR_RULE,
+        "remove rules from MIRROR",
+        del_rules,
     ),
     Command::new(
         "lsp-attach-mirror",
@@ -224,36 +247,110 @@ fn mirror(cx: &Cx<'_>) -> Result<Uuid, Error> {
 }
 
 fn add_mirror(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let (name, ty, index, sink) = (cx.arg(0), cx.arg(1), cx.arg(2), cx.arg(4));
+    let (name, ty) = (cx.arg(0), cx.arg(1));
     if cx.db.rows(MIRROR).any(|(_, row)| row.str("name") == name) {
         return fail(format!("Mirror with {name} name already exists."));
     }
-    if !matches!(ty, "gre" | "erspan") {
+    let tunnel = matches!(ty, "gre" | "erspan");
+    if !tunnel && !matches!(ty, "local" | "lport") {
         return fail(format!("{ty}: type must be \"gre\" or \"erspan\""));
     }
+    // Only tunnels have an index.
+    let (index, selection, sink) = match cx.args.len() {
+        4 if tunnel => return fail(format!("an index is required for type {ty}")),
+        4 => ("0", cx.arg(2), cx.arg(3)),
+        _ => (cx.arg(2), cx.arg(3), cx.arg(4)),
+    };
     let Ok(index) = index.parse::<i64>() else {
         return fail("Invalid Index");
     };
-    let direction = acl::direction(cx.arg(3)).map_err(|_| {
-        Error::new(format!(
-            "{}: selection must be \"to-lport\" or \"from-lport\"",
-            cx.arg(3)
-        ))
-    })?;
-    if sink.parse::<IpAddr>().is_err() {
+    let selection = match selection {
+        "both" => "both",
+        other => acl::direction(other).map_err(|_| {
+            Error::new(format!(
+                "{other}: selection must be \"to-lport\" or \"from-lport\""
+            ))
+        })?,
+    };
+    if tunnel && sink.parse::<IpAddr>().is_err() {
         return fail(format!("Invalid sink ip: {sink}"));
     }
     let mirror = cx.db.insert(MIRROR, None)?;
     for (column, value) in [
         ("name", name),
         ("type", ty),
-        ("filter", direction),
+        ("filter", selection),
         ("sink", sink),
     ] {
         cx.db.set_str(MIRROR, mirror, column, value)?;
     }
     cx.db
         .set(MIRROR, mirror, "index", Datum::one(Atom::Integer(index)))
+}
+
+/// The mirror that the first argument names.
+fn first_mirror(cx: &Cx<'_>) -> Result<Uuid, Error> {
+    let name = cx.arg(0);
+    by_name(cx, MIRROR, "name", "mirrors", name)?.ok_or_else(|| not_found("mirror", name))
+}
+
+fn add_rule(cx: &mut Cx<'_>) -> Result<(), Error> {
+    let mirror = first_mirror(cx)?;
+    if cx
+        .db
+        .row(MIRROR, mirror)
+        .is_some_and(|row| row.str("type") != "lport")
+    {
+        return fail(format!(
+            "{}: only mirrors of type lport have rules",
+            cx.arg(0)
+        ));
+    }
+    let priority = parse_priority(cx.arg(1))?;
+    let (match_, action) = (cx.arg(2), cx.arg(3));
+    check_match(match_)?;
+    if !matches!(action, "mirror" | "skip") {
+        return fail(format!(
+            "{action}: action must be one of \"mirror\", \"skip\""
+        ));
+    }
+    let same = |row: &Row| (row.int("priority"), row.str("match")) == (Some(priority), match_);
+    if rules(cx, mirror).iter().any(|(_, row)| same(row)) {
+        return fail(format!("Same mirror rule already exists in {}.", cx.arg(0)));
+    }
+    let rule = cx.db.insert(RULE, None)?;
+    cx.db
+        .set(RULE, rule, "priority", Datum::one(Atom::Integer(priority)))?;
+    cx.db.set_str(RULE, rule, "match", match_)?;
+    cx.db.set_str(RULE, rule, "action", action)?;
+    cx.db.add_ref(MIRROR, mirror, "mirror_rules", rule)
+}
+
+fn del_rules(cx: &mut Cx<'_>) -> Result<(), Error> {
+    let mirror = first_mirror(cx)?;
+    let priority = match cx.args.get(1) {
+        Some(text) => Some(parse_priority(text)?),
+        None => None,
+    };
+    let match_ = cx.args.get(2).map(|text| text.to_string());
+    for (rule, row) in rules(cx, mirror) {
+        let at = priority.is_none_or(|priority| row.int("priority") == Some(priority));
+        if at && match_.as_ref().is_none_or(|text| row.str("match") == text) {
+            cx.db.remove_ref(MIRROR, mirror, "mirror_rules", rule)?;
+        }
+    }
+    Ok(())
+}
+
+fn rules(cx: &Cx<'_>, mirror: Uuid) -> Vec<(Uuid, Row)> {
+    let refs = cx
+        .db
+        .row(MIRROR, mirror)
+        .map(|row| row.refs("mirror_rules"));
+    refs.unwrap_or_default()
+        .into_iter()
+        .filter_map(|rule| Some((rule, cx.db.row(RULE, rule)?.clone())))
+        .collect()
 }
 
 fn list_mirrors(cx: &mut Cx<'_>) -> Result<(), Error> {

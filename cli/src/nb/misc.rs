@@ -130,8 +130,8 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     Command::new(
         "qos-add",
-        (5, 7),
-        "SWITCH DIRECTION PRIORITY MATCH [rate=RATE [burst=BURST]] [dscp=DSCP]",
+        (5, 8),
+        "SWITCH DIRECTION PRIORITY MATCH [mark=MARK] [rate=RATE [burst=BURST]] [dscp=DSCP]",
         &["--may-exist"],
         OF_QOS,
         "add a QoS rule to SWITCH",
@@ -277,13 +277,16 @@ fn add_qos(cx: &mut Cx<'_>) -> Result<(), Error> {
     let priority = parse_priority(cx.arg(2))?;
     let match_ = cx.arg(3);
     check_match(match_)?;
-    let (mut dscp, mut bandwidth) = (None, Vec::new());
+    let (mut action, mut bandwidth) = (Vec::new(), Vec::new());
     for arg in &cx.args[4..] {
         match arg.split_once('=') {
             Some(("dscp", value)) => {
-                dscp = Some(number(value, 0, 63, || {
-                    format!("{value}: dscp must be in the range 0...63")
-                })?);
+                let complaint = || format!("{value}: dscp must be in the range 0...63");
+                action.push(("dscp", number(value, 0, 63, complaint)?));
+            }
+            Some(("mark", value)) => {
+                let complaint = || format!("{value}: mark must be in the range 0...4294967295");
+                action.push(("mark", number(value, 0, U32_MAX, complaint)?));
             }
             Some((what @ ("rate" | "burst"), value)) => {
                 let complaint = || format!("{value}: {what} must be in the range 1...4294967295");
@@ -296,7 +299,7 @@ fn add_qos(cx: &mut Cx<'_>) -> Result<(), Error> {
             }
         }
     }
-    if dscp.is_none() && !bandwidth.iter().any(|(what, _)| *what == "rate") {
+    if action.is_empty() && !bandwidth.iter().any(|(what, _)| *what == "rate") {
         return fail("Either \"rate\" and/or \"dscp\" must be specified");
     }
     let same = |row: &Row| {
@@ -322,10 +325,7 @@ fn add_qos(cx: &mut Cx<'_>) -> Result<(), Error> {
                 .collect(),
         )
     };
-    if let Some(dscp) = dscp {
-        cx.db
-            .set(QOS, qos, "action", integers(vec![("dscp", dscp)]))?;
-    }
+    cx.db.set(QOS, qos, "action", integers(action))?;
     cx.db.set(QOS, qos, "bandwidth", integers(bandwidth))?;
     cx.db.add_ref(LS, switch, "qos_rules", qos)
 }
@@ -385,6 +385,7 @@ fn list_qos(cx: &mut Cx<'_>) -> Result<(), Error> {
             ("bandwidth", "rate"),
             ("bandwidth", "burst"),
             ("action", "dscp"),
+            ("action", "mark"),
         ] {
             if let Some(Atom::Integer(value)) = row
                 .columns

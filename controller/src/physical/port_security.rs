@@ -251,7 +251,8 @@ impl Checks<'_, '_> {
                 IpNet::V4(net) => {
                     also.push(IpAddr::V4(Ipv4Addr::BROADCAST).into());
                     also.extend(known("224.0.0.0/4"));
-                    if net.prefix_len() < 31 {
+                    // That of a whole network is in it.
+                    if net.prefix_len() < 31 && net.addr() != net.network() {
                         also.push(IpAddr::V4(net.broadcast()).into());
                     }
                 }

@@ -142,10 +142,8 @@ pub fn mirrors_survive_the_controller(impls: Impls) {
 /// A port of Open vSwitch that is marked for it takes the copies.
 pub fn local_mirrors(impls: Impls) {
     let lab = network(impls);
-    lab.nb(
-        "create mirror name=m type=local filter=both sink=tap index=0
-         lsp-attach-mirror p1 m",
-    );
+    lab.nb("mirror-add m local both tap
+         lsp-attach-mirror p1 m");
     lab.ready();
     wait_for(CONVERGE, "a diagnostic about the sink", || {
         let list = lab.controller_appctl("h1", "diagnostics").result()?;
@@ -171,10 +169,8 @@ pub fn logical_mirrors(impls: Impls) {
     let lab = network(impls);
     lab.nb("ls-add t\n lsp-add t far\n lsp-set-addresses far unknown");
     lab.vm("h2", "far", "0a:00:00:00:00:09 10.9.0.1/24");
-    lab.nb(
-        "create mirror name=m type=lport filter=both sink=far index=0
-         lsp-attach-mirror p1 m",
-    );
+    lab.nb("mirror-add m lport both far
+         lsp-attach-mirror p1 m");
     lab.ready();
     // p1 is on the other host: copies go through a tunnel.
     becomes(&lab, ("far", "far", "icmp"), (true, true));
@@ -183,9 +179,9 @@ pub fn logical_mirrors(impls: Impls) {
     // p2 is on the same host as the sink.
     lab.nb("lsp-detach-mirror p1 m\n lsp-attach-mirror p2 m");
     becomes(&lab, ("far", "far", "icmp"), (false, true));
-    lab.nb("--id=@r create mirror_rule priority=100 match=icmp4 action=skip\n set mirror m mirror_rules=@r");
+    lab.nb("mirror-rule-add m 100 icmp4 skip");
     becomes(&lab, ("far", "far", "icmp"), (false, false));
-    lab.nb("set mirror m mirror_rules=[]");
+    lab.nb("mirror-rule-del m");
     // To where the packets came from: copies of what p2 gets go back to the sender's host.
     lab.nb(
         "lsp-add t near\n lsp-set-addresses near unknown\n set mirror m sink=near filter=to-lport",
