@@ -133,3 +133,21 @@ fn has_answer(sctp: &[u8]) -> Result<bool, ParseError> {
     }
     Ok(true)
 }
+
+/// A frame with the first segment of a TCP connection (RFC 9293, section 3.5).
+#[must_use]
+pub fn tcp_syn(
+    ethernet: &Ethernet,
+    ip: IpHeader,
+    ttl: u8,
+    src_port: u16,
+    dst_port: u16,
+    sequence: u32,
+) -> Vec<u8> {
+    let mut tcp = TcpHeader::new(src_port, dst_port, sequence, 65_160);
+    tcp.syn = true;
+    let mut segment = tcp.to_bytes().to_vec();
+    let sum = ip.transport_checksum(protocol::TCP, &segment);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    frame(ethernet, ip, ttl, protocol::TCP, &segment)
+}

@@ -13,6 +13,7 @@
 
 mod arp;
 mod complaints;
+mod event;
 mod fdb;
 mod frag_mtu;
 mod icmp;
@@ -26,6 +27,7 @@ mod port;
 mod reject;
 mod reset;
 mod respond;
+mod svc_monitor;
 mod vport;
 pub mod waiting;
 
@@ -45,6 +47,9 @@ use complaints::Complaints;
 use learner::{Learned, Learner};
 pub use respond::{Answer, Refusal, Request, respond};
 use waiting::Waiting;
+
+/// Before a failed transaction is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The time, twice: for measuring, and for what is written into databases.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,12 @@ pub enum Effect {
 pub struct PinCtrl {
     learner: Learner,
     waiting: Waiting,
+    monitors: svc_monitor::Monitors,
+    events: event::Events,
+    /// A transaction is under way, and whether it is the learner's.
+    writing: Option<bool>,
+    /// No transaction but the learner's before: the last one failed.
+    pause: Option<Instant>,
     complaints: Complaints,
     /// Packets that came, by opcode.
     received: Vec<Arc<Counter>>,
@@ -81,6 +92,10 @@ impl Default for PinCtrl {
         PinCtrl {
             learner: Learner::default(),
             waiting: Waiting::default(),
+            monitors: svc_monitor::Monitors::default(),
+            events: event::Events::default(),
+            writing: None,
+            pause: None,
             complaints: Complaints::default(),
             received: Opcode::ALL
                 .iter()
@@ -104,6 +119,19 @@ impl PinCtrl {
         };
         if let Some(count) = self.received.get(opcode as usize) {
             count.inc();
+        }
+        match opcode {
+            Opcode::HandleSvcCheck => {
+                let send = self.monitors.heard(packet, core, now.instant);
+                return send.into_iter().map(Effect::Send).collect();
+            }
+            Opcode::TriggerEvent => {
+                if !self.events.note(params) {
+                    self.complain(opcode, &Refusal::Full, now);
+                }
+                return Vec::new();
+            }
+            _ => {}
         }
         let answer = match respond(&Request {
             opcode,
@@ -156,6 +184,11 @@ impl PinCtrl {
 
     /// How a transaction went that [`Effect::Write`] asked for.
     pub fn written(&mut self, result: &Result<(), TxnError>, now: Now) {
+        if self.writing.take() == Some(false) {
+            self.pause = result.is_err().then(|| now.instant + RETRY);
+            self.events.written(result.is_ok());
+            return;
+        }
         for lost in self.learner.written(result, now) {
             self.refused.inc();
             tracing::warn!(target: "pinctrl", "{lost} was not learned: the southbound refused it twice");
@@ -169,11 +202,33 @@ impl PinCtrl {
         for (hop, mac) in neighbors::known(core, self.waiting.hops()) {
             effects.extend(self.waiting.resolved(&hop, mac).map(Effect::Send));
         }
-        effects.extend(self.learner.write(core, now).map(Effect::Write));
-        let due = [self.waiting.due(), self.learner.due()]
-            .into_iter()
-            .flatten()
-            .min();
+        let probes = self.monitors.tick(core, now.instant);
+        effects.extend(probes.into_iter().map(Effect::Send));
+        if self.writing.is_none()
+            && let Some(txn) = self.learner.write(core, now)
+        {
+            self.writing = Some(true);
+            effects.push(Effect::Write(txn));
+        }
+        if self.writing.is_none() && self.pause.is_none_or(|then| then <= now.instant) {
+            self.pause = None;
+            let mut txn = Txn::new();
+            self.monitors.write(core, &mut txn);
+            self.events.write(core, &mut txn);
+            if !txn.is_empty() {
+                self.writing = Some(false);
+                effects.push(Effect::Write(txn));
+            }
+        }
+        let due = [
+            self.waiting.due(),
+            self.learner.due(),
+            self.monitors.due(),
+            self.pause,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         (
             effects,
             due.map(|then| then.saturating_duration_since(now.instant)),

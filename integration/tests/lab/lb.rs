@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 
 use weft_integration::command::{prepare, words};
 use weft_integration::lab::CONVERGE;
+use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
 const TRAFFIC: &str = env!("CARGO_BIN_EXE_weft-traffic");
@@ -263,4 +264,110 @@ pub fn errors_come_from_the_virtual_address(impls: Impls) {
             until(&lab, client, "udp", at, |answer| answer == "refused");
         }
     }
+}
+
+/// A backend that does not answer its health check gets no connections, and gets them again when it does.
+pub fn backends_that_are_down_are_left_out(impls: Impls) {
+    let (lab, mut servers) = cluster(impls);
+    for (lb, vip, source) in [
+        ("lb4", "192.0.2.1:80", "10.0.0.250"),
+        ("lbu", "192.0.2.1:53", "10.0.0.250"),
+    ] {
+        lab.nb(&format!(
+            "--id=@check create load_balancer_health_check vip='\"{vip}\"' options:interval=1 options:timeout=1 -- \
+             add load_balancer {lb} health_check @check
+             set load_balancer {lb} ip_port_mappings:10.0.0.1=b1:{source} ip_port_mappings:10.0.0.2=b2:{source}"
+        ));
+    }
+    let all_are = |wanted: &str| {
+        wait_for(CONVERGE, &format!("monitors to be {wanted}"), || {
+            let status = lab.sb("--bare --columns=status list service_monitor");
+            let seen: Vec<&str> = status.split_whitespace().collect();
+            ensure(
+                seen.len() == 4 && seen.iter().all(|s| *s == "online"),
+                status.clone(),
+            )
+        })
+    };
+    all_are("online");
+    for at in ["192.0.2.1:80", "192.0.2.1:53"] {
+        let proto = if at.ends_with(":80") { "tcp" } else { "udp" };
+        spreads(&lab, "c1", proto, at, "10.0.0.3");
+    }
+    // b1 stops serving TCP and UDP.
+    servers.drain(..4);
+    wait_for(CONVERGE, "b1 to be offline", || {
+        let offline = lab.sb("--bare --columns=logical_port find service_monitor status=offline");
+        ensure(
+            offline.split_whitespace().collect::<Vec<_>>() == ["b1", "b1"],
+            offline.clone(),
+        )
+    });
+    lab.ready();
+    for (proto, at) in [("tcp", "192.0.2.1:80"), ("udp", "192.0.2.1:53")] {
+        let answers = ask(&lab, "c1", proto, at, 10);
+        assert!(
+            answers.iter().all(|answer| answer.starts_with("b2 ")),
+            "{at}: {answers:?}"
+        );
+    }
+    servers.push(serve(&lab, "b1", "tcp", "10.0.0.1:8080"));
+    servers.push(serve(&lab, "b1", "udp", "10.0.0.1:8080"));
+    all_are("online");
+    lab.ready();
+    spreads(&lab, "c1", "tcp", "192.0.2.1:80", "10.0.0.3");
+}
+
+/// Somebody asks for a load balancer without backends: one row says so, for each virtual address.
+pub fn an_event_for_empty_backends(impls: Impls) {
+    let (lab, _servers) = cluster(impls);
+    lab.nb("--event lb-add woken 192.0.2.40:80 '' tcp
+            ls-lb-add s woken");
+    lab.ready();
+    let events = || lab.sb("--bare --columns=event_info list controller_event");
+    assert_eq!(events().trim(), "");
+    let ns = lab.netns("c1");
+    let asking = words(&format!("{TRAFFIC} ask tcp 192.0.2.40:80 2"));
+    let mut client = prepare(Some(&ns), None, &asking)
+        .stdout(Stdio::null())
+        .spawn()
+        .map(Server)
+        .unwrap();
+    let seen = wait_for(CONVERGE, "an event", || {
+        let seen = events();
+        if seen.contains("192.0.2.40:80") {
+            Ok(seen)
+        } else {
+            Err(seen)
+        }
+    });
+    assert!(seen.contains("protocol=tcp"), "{seen}");
+    client.0.wait().unwrap();
+    let about = lab.sb("--bare --columns=seq_num list controller_event");
+    assert_eq!(about.split_whitespace().count(), 1, "{about}");
+}
+
+/// What every chassis has its own of: the virtual address and its backend.
+pub fn templates_differ_from_host_to_host(impls: Impls) {
+    let (lab, _servers) = cluster(impls);
+    lab.nb("create load_balancer name=tmpl protocol=tcp options:template=true options:address-family=ipv4
+            set load_balancer tmpl vips:^VIP\\:80=^BACKEND\\:8080
+            ls-lb-add s tmpl
+            ls-lb-add far tmpl");
+    for (host, vip, backend) in [
+        ("h1", "192.0.2.51", "10.0.0.1"),
+        ("h2", "192.0.2.52", "10.0.0.2"),
+    ] {
+        let chassis = lab.sb_get("chassis", "name", &format!("hostname={host}"));
+        lab.nb(&format!(
+            "create chassis_template_var chassis={chassis} variables:VIP={vip} variables:BACKEND={backend}"
+        ));
+    }
+    lab.ready();
+    until(&lab, "c1", "tcp", "192.0.2.51:80", |answer| {
+        answer == "b1 10.0.0.3"
+    });
+    until(&lab, "c2", "tcp", "192.0.2.52:80", |answer| {
+        answer == "b2 10.0.1.3"
+    });
 }

@@ -40,7 +40,8 @@ scenarios! {
     routing: three_hosts_three_subnets three_subnets_over_vxlan a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
     lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend
-        a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address;
+        a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address
+        backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted

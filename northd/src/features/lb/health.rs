@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use weft_lang::Action;
-use weft_lang::action::{Endpoint, NestedKind, Proto};
+use weft_lang::action::{CallName, Endpoint, NestedKind, Proto};
+use weft_lang::{Action, Expr, field, pred};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
@@ -98,6 +98,13 @@ fn monitor(
         std::net::IpAddr::V6(ip) => (solicitation_for(ip), nd_answer(NestedKind::NdNa, mac, ip)),
     };
     cx.flow(switch, Stage::LsInArpRsp, 110, match_, actions, Some(lsp));
+    // Answers are for the controller that asked.
+    let answer = Expr::all([
+        field::ETH_DST.in_set("svc_monitor_mac"),
+        Expr::any([pred::TCP, pred::ICMP, pred::ICMP6]),
+    ]);
+    let handle = [Action::call(CallName::HandleSvcCheck, [field::INPORT])];
+    cx.flow(switch, Stage::LsInL2Lkup, 110, answer, handle, None);
 }
 
 /// Whether a backend may have new connections.
