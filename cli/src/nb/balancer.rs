@@ -19,9 +19,15 @@ const OF_ROUTER: &[&str] = &[LB, LR];
 pub(super) const COMMANDS: &[Command] = &[
     Command::new(
         "lb-add",
-        (3, 4),
-        "LB VIP[:PORT] IP[:PORT]... [PROTOCOL]",
-        &["--may-exist", "--add-duplicate", "--reject", "--event"],
+        (3, 5),
+        "LB VIP[:PORT] IP[:PORT]... [PROTOCOL [ADDRESS_FAMILY]]",
+        &[
+            "--may-exist",
+            "--add-duplicate",
+            "--reject",
+            "--event",
+            "--template",
+        ],
         &[LB],
         "create a load balancer or add a VIP to an existing one",
         add,
@@ -170,17 +176,23 @@ impl std::fmt::Display for Endpoint {
 
 fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (name, vip_text, ips_text) = (cx.arg(0), cx.arg(1), cx.arg(2));
-    let Some(vip) = Endpoint::parse(vip_text) else {
+    let template = cx.has("--template");
+    let vip = Endpoint::parse(vip_text);
+    if vip.is_none() && !(template && Template::parse(vip_text).is_some()) {
         return fail(format!(
             "{vip_text}: should be an IP address (or an IP address and a port number with : as a separator)."
         ));
+    }
+    let has_port = match vip {
+        Some(vip) => vip.port.is_some(),
+        None => vip_text.contains(':'),
     };
     if cx.has("--reject") && cx.has("--event") {
         return fail("--reject and --event can't specified at the same time");
     }
     let protocol = match cx.args.get(3).map(String::as_str) {
         None => "tcp",
-        Some(_) if vip.port.is_none() => {
+        Some(_) if !has_port => {
             return fail("Protocol is unnecessary when no port of vip is given.");
         }
         Some(protocol @ ("tcp" | "udp" | "sctp")) => protocol,
@@ -190,13 +202,24 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
             ));
         }
     };
-    let backends = backends(&vip, ips_text)?;
+    let family = match cx.args.get(4).map(String::as_str) {
+        None => "ipv4",
+        Some(family @ ("ipv4" | "ipv6")) => family,
+        Some(other) => {
+            return fail(format!(
+                "{other}: address family must be \"ipv4\" or \"ipv6\"."
+            ));
+        }
+    };
+    let (backends, vip) = match (template, vip) {
+        (false, Some(vip)) => (backends(&vip, ips_text)?, vip.to_string()),
+        _ => (template_backends(ips_text)?, vip_text.to_string()),
+    };
     let existing = if cx.has("--add-duplicate") {
         None
     } else {
         find(cx, name, true)?
     };
-    let vip = vip.to_string();
     let lb = match existing {
         Some(lb) => {
             let has = cx
@@ -213,7 +236,11 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         None => {
             let lb = cx.db.insert(LB, None)?;
             cx.db.set_str(LB, lb, "name", name)?;
-            for option in ["reject", "event"] {
+            if template {
+                cx.db
+                    .set_key(LB, lb, "options", "address-family", Some(family))?;
+            }
+            for option in ["reject", "event", "template"] {
                 if cx.has(&format!("--{option}")) {
                     cx.db.set_key(LB, lb, "options", option, Some("true"))?;
                 }
@@ -227,6 +254,43 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         cx.db.set_str(LB, lb, "protocol", protocol)?;
     }
     Ok(())
+}
+
+/// `^NAME`, `^NAME:^PORT` or `^NAME:PORT`.
+struct Template;
+
+impl Template {
+    fn parse(text: &str) -> Option<Self> {
+        let is_name = |text: &str| {
+            text.strip_prefix('^').is_some_and(|name| {
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            })
+        };
+        let (name, port) = match text.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (text, None),
+        };
+        let ported = port
+            .is_none_or(|port| is_name(port) || port.parse::<u16>().is_ok_and(|port| port != 0));
+        (is_name(name) && ported).then_some(Template)
+    }
+}
+
+/// Backends by name go as they are: what they stand for is only known where they are used.
+fn template_backends(text: &str) -> Result<String, Error> {
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        match Endpoint::parse(part) {
+            Some(backend) => all.push(backend.to_string()),
+            None if Template::parse(part).is_some() => all.push(part.to_string()),
+            None => {
+                return fail(format!(
+                    "{part}: should be an IP address or a template, each with or without a port."
+                ));
+            }
+        }
+    }
+    Ok(all.join(","))
 }
 
 fn backends(vip: &Endpoint, text: &str) -> Result<String, Error> {

@@ -350,8 +350,7 @@ pub fn an_event_for_empty_backends(impls: Impls) {
 /// What every chassis has its own of: the virtual address and its backend.
 pub fn templates_differ_from_host_to_host(impls: Impls) {
     let (lab, _servers) = cluster(impls);
-    lab.nb("create load_balancer name=tmpl protocol=tcp options:template=true options:address-family=ipv4
-            set load_balancer tmpl vips:^VIP\\:80=^BACKEND\\:8080
+    lab.nb("--template lb-add tmpl ^VIP:80 ^BACKEND:8080 tcp ipv4
             ls-lb-add s tmpl
             ls-lb-add far tmpl");
     for (host, vip, backend) in [
