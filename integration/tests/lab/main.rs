@@ -6,6 +6,7 @@ mod acl;
 mod acl_log;
 mod bad_input;
 mod lb;
+mod lb_gateway;
 mod mirror;
 mod outside;
 mod qos;
@@ -47,6 +48,7 @@ scenarios! {
     lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend
         a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
+    lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
