@@ -13,6 +13,7 @@ use weft_schemas::sb;
 use crate::bridge::{BRIDGE, IntegrationBridge};
 use crate::config::{ME, Me};
 use crate::egress::QUEUE;
+use crate::ha;
 use crate::iface::{IFACE, Iface, ofport_of};
 use crate::index::Index;
 use crate::local_datapaths::{LINK, SEED};
@@ -23,7 +24,8 @@ use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::zones::PORT_ZONE;
 
 /// Publishes [`Place`]; keyed by port binding.
-pub const BINDING: Kind<Controller> = Kind::pure("binding", &["me", "bridge", "iface"], binding);
+pub const BINDING: Kind<Controller> =
+    Kind::pure("binding", &["me", "bridge", "iface", "tunnel"], binding);
 
 /// Where a logical port is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,15 +213,16 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
             claim: Some((None, true)),
             seeds: true,
         },
-        "chassisredirect" | "external"
-            if me.chassis.is_some() && gateway(cx, row) == me.chassis =>
-        {
-            Found {
+        kind @ ("chassisredirect" | "external") => match gateway(cx, me, row) {
+            Some(chassis) if Some(chassis) == me.chassis => Found {
                 place: Place::HereLogical,
                 claim: Some((None, true)),
                 seeds: true,
-            }
-        }
+            },
+            // At once, not only when the new gateway has told the southbound.
+            Some(chassis) if kind == "chassisredirect" => Found::unclaimed(Place::Remote(chassis)),
+            _ => Found::unclaimed(elsewhere(me, row)),
+        },
         _ => Found::unclaimed(elsewhere(me, row)),
     }
 }
@@ -409,38 +412,24 @@ fn tag(row: PortRef<'_, '_, '_>) -> Option<u16> {
         .filter(|tag| (1..4096).contains(tag))
 }
 
-/// The chassis that should have a chassisredirect or external port: the one of the highest priority that is there.
-fn gateway<'y>(cx: &Cx<'y, Controller>, row: PortRef<'_, '_, 'y>) -> Option<Uuid> {
-    let rec = cx.sb_rec();
-    let sb = cx.sb();
-    let candidates: Vec<(i64, Uuid)> = match row.ha_chassis_group() {
-        Some(group) => sb
-            .ha_chassis_group
-            .tracked(*group, &rec)
-            .map_or_else(Vec::new, |group| {
-                let members = group
-                    .ha_chassis()
-                    .iter()
-                    .filter_map(|&member| sb.ha_chassis.tracked(member, &rec));
-                members
-                    .filter_map(|m| Some((*m.priority(), (*m.chassis())?)))
-                    .collect()
-            }),
+/// The chassis that should have a chassisredirect or external port, as far as this one can tell.
+fn gateway<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>) -> Option<Uuid> {
+    let (rec, sb) = (cx.sb_rec(), cx.sb());
+    let members = match *row.ha_chassis_group() {
+        Some(group) => ha::members(cx, group),
         None => {
-            let members = row
+            let rows = row
                 .gateway_chassis()
                 .iter()
                 .filter_map(|&member| sb.gateway_chassis.tracked(member, &rec));
-            members
-                .filter_map(|m| Some((*m.priority(), (*m.chassis())?)))
-                .collect()
+            ha::in_order(
+                cx,
+                rows.filter_map(|m| Some((*m.priority(), (*m.chassis())?)))
+                    .collect(),
+            )
         }
     };
-    candidates
-        .into_iter()
-        .filter(|(_, chassis)| sb.chassis.tracked(*chassis, &rec).is_some())
-        .max_by_key(|&(priority, chassis)| (priority, std::cmp::Reverse(chassis)))
-        .map(|(_, chassis)| chassis)
+    ha::active(cx, me, &members)
 }
 
 fn port_diagnostic(row: PortRef<'_, '_, '_>, column: &'static str, message: String) -> Diagnostic {

@@ -41,6 +41,8 @@ pub struct OwnPort {
     pub kind: Str,
     /// Options of the interface.
     pub options: Map<Str, Str>,
+    /// BFD of the interface; empty for none.
+    pub bfd: Map<Str, Str>,
     /// The key of external_ids that marks the port as ours and says for what.
     pub mark: (&'static str, Str),
 }

@@ -19,9 +19,10 @@ pub struct Core {
 }
 
 /// Kinds of which there is one unit, always.
-const GLOBAL: [KindId; 7] = [
+const GLOBAL: [KindId; 8] = [
     crate::template::TEMPLATE.id(),
     ME.id(),
+    crate::ha::WATCHED.id(),
     crate::config::CONFIG.id(),
     crate::chassis::OWN.id(),
     crate::bridge::BRIDGE.id(),

@@ -1,5 +1,7 @@
 //! Interfaces of the integration bridge: who they are and their OpenFlow port numbers.
 
+use std::sync::Arc;
+
 use weft_engine::{Cx, Kind};
 use weft_ovsdb::model::{Str, Uuid};
 
@@ -17,6 +19,8 @@ pub struct Iface {
     pub ofport: Option<u32>,
     /// external_ids:iface-id-ver.
     pub version: Option<Str>,
+    /// Whether BFD sees the other end.
+    pub bfd_up: bool,
 }
 
 fn iface(cx: &Cx<'_, Controller>, key: Key) {
@@ -41,13 +45,22 @@ fn iface(cx: &Cx<'_, Controller>, key: Key) {
     cx.publish(Iface {
         ofport,
         version: row.external_ids().nonempty("iface-id-ver").cloned(),
+        bfd_up: row
+            .bfd_status()
+            .get("state")
+            .is_some_and(|state| &**state == "up"),
     });
 }
 
 /// The OpenFlow port of a port row of the integration bridge (its first interface).
 pub fn ofport_of(cx: &Cx<'_, Controller>, port: Uuid) -> Option<u32> {
+    iface_of(cx, port)?.ofport
+}
+
+/// The first interface of a port row of the integration bridge.
+pub fn iface_of(cx: &Cx<'_, Controller>, port: Uuid) -> Option<Arc<Iface>> {
     let vs = cx.vs_rec();
     let row = cx.vs().port.tracked(port, &vs)?;
     let iface = row.interfaces().first().copied()?;
-    cx.value::<Iface>(IFACE.id(), Key::Row(iface))?.ofport
+    cx.value::<Iface>(IFACE.id(), Key::Row(iface))
 }

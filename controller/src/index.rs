@@ -46,6 +46,8 @@ pub enum Index {
     PortGroupByName,
     /// Meter by name.
     MeterByName,
+    /// All rows of HA_Chassis_Group, under `()`.
+    HaGroups,
     /// All rows of SB_Global, under `()`.
     SbGlobal,
     /// All rows of Chassis, under `()`.
@@ -206,6 +208,9 @@ impl Indexes {
                     |row, keys| keys.add(Index::MeterByName, &*row.name),
                     touch,
                 );
+            }
+            sb::Change::HaChassisGroup(c) => {
+                self.follow(c, |_, keys| keys.add(Index::HaGroups, ()), touch)
             }
             sb::Change::SbGlobal(c) => {
                 self.follow(c, |_, keys| keys.add(Index::SbGlobal, ()), touch)

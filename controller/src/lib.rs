@@ -22,6 +22,7 @@ pub mod config;
 pub mod core;
 pub mod egress;
 pub mod flow;
+pub mod ha;
 pub mod iface;
 pub mod index;
 pub mod inject;

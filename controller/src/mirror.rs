@@ -160,6 +160,7 @@ fn tunnel(bridge: &Str, row: MirrorRef<'_, '_, '_>, to: IpAddr) -> OwnPort {
         name: tunnel_name(row.name()),
         kind: kind.into(),
         options: options.into(),
+        bfd: Default::default(),
         mark: ("ovn-mirror", row.name().clone()),
     }
 }

@@ -78,6 +78,7 @@ fn patch(cx: &Cx<'_, Controller>, key: Key) {
             name: name.clone(),
             kind: "patch".into(),
             options: [("peer", &**peer)].into(),
+            bfd: Default::default(),
             mark: (mark, port.clone()),
         })));
     };

@@ -147,6 +147,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::chassis::OWN,
     crate::bridge::BRIDGE,
     crate::iface::IFACE,
+    crate::ha::WATCHED,
     crate::tunnels::TUNNEL,
     crate::binding::BINDING,
     crate::local_datapaths::SEED,

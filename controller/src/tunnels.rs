@@ -9,15 +9,20 @@ use weft_ovsdb::model::{Str, Uuid};
 
 use crate::bridge::OwnPort;
 use crate::config::{CONFIG, Config, ME, Me};
-use crate::iface::ofport_of;
+use crate::ha::{WATCHED, Watched};
+use crate::iface::iface_of;
 use crate::index::Index;
 use crate::ledger::Ledgers;
 use crate::physical::tunnel::INPUT;
 use crate::program::{Controller, Diagnostic, Key, Output, Read};
 
 /// Emits the tunnel ports to a chassis and publishes [`Tunnel`]; keyed by the other chassis.
-pub const TUNNEL: Kind<Controller> =
-    Kind::serial("tunnel", &["me", "config", "iface"], tunnel, gone);
+pub const TUNNEL: Kind<Controller> = Kind::serial(
+    "tunnel",
+    &["me", "config", "iface", "ha-watched"],
+    tunnel,
+    gone,
+);
 
 /// How a tunnel carries the logical ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,11 +63,20 @@ pub struct Tunnel {
     pub carrier: Carrier,
     /// Its OpenFlow port.
     pub ofport: u32,
+    /// Whether BFD sees the other end, where it is watched.
+    pub bfd_up: Option<bool>,
 }
 
 /// The tunnels to one chassis, the preferred first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnels(pub Vec<Tunnel>);
+
+impl Tunnels {
+    /// Whether the other chassis is seen by any tunnel; `None` where none is watched.
+    pub fn alive(&self) -> Option<bool> {
+        self.0.iter().filter_map(|tunnel| tunnel.bfd_up).max()
+    }
+}
 
 fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
     let uuid = key.row();
@@ -104,6 +118,9 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
         return;
     };
     ends.retain(|e| e.0 == best);
+    let watched = cx
+        .value::<Watched>(WATCHED.id(), Key::Global)
+        .filter(|watched| watched.chassis.contains(&uuid));
     let mut up = Vec::new();
     for (carrier, ip, encap) in ends {
         let id: Str = format!("{}@{}", row.name(), ip).into();
@@ -137,13 +154,20 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
             name,
             kind: carrier.name().into(),
             options: options.into(),
+            bfd: watched
+                .as_ref()
+                .map(|watched| watched.settings.clone())
+                .unwrap_or_default(),
             mark: ("ovn-chassis-id", id.clone()),
         })));
         let port = cx.lookup_one(Index::TunnelPort, &*id);
-        up.extend(
-            port.and_then(|p| ofport_of(cx, p))
-                .map(|ofport| Tunnel { carrier, ofport }),
-        );
+        up.extend(port.and_then(|p| iface_of(cx, p)).and_then(|iface| {
+            Some(Tunnel {
+                carrier,
+                ofport: iface.ofport?,
+                bfd_up: watched.is_some().then_some(iface.bfd_up),
+            })
+        }));
     }
     if !up.is_empty() {
         cx.demand(INPUT.id(), key);

@@ -190,6 +190,63 @@ impl Lab {
         }
     }
 
+    /// A physical network that `hosts` are on, mapped there as `network`, with a machine on it that no host carries.
+    #[track_caller]
+    pub fn outside(&self, hosts: &[&str], network: &str, name: &str, config: &str) {
+        let (under, ns) = (self.netns("net"), self.netns(name));
+        let vm = parse("net", name, config, "", Plug::Veth, false);
+        sh(&format!(
+            "ip -n {under} link add ext0 type bridge mcast_snooping 0"
+        ))
+        .ok();
+        sh(&format!("ip -n {under} link set ext0 up")).ok();
+        let wire = |here: &str, there: &str, ns: &str| {
+            sh(&format!(
+                "ip link add {here} netns {under} type veth peer name {there} netns {ns}"
+            ))
+            .ok();
+            sh(&format!("ip -n {under} link set {here} master ext0 up")).ok();
+        };
+        for host in hosts {
+            let host_ns = self.netns(host);
+            self.mapped_bridge(host, "br-ext", network);
+            wire(&format!("x{host}"), "eth2", &host_ns);
+            sh(&format!("ip -n {host_ns} link set eth2 up")).ok();
+            self.vs(host, "add-port br-ext eth2");
+        }
+        sh(&format!("ip netns add {ns}")).ok();
+        wire(&format!("x{name}"), name, &ns);
+        sh(&format!("ip -n {ns} link set lo up")).ok();
+        sh(&format!(
+            "ip -n {ns} link set {name} addrgenmode none address {} up",
+            vm.mac
+        ))
+        .ok();
+        for address in &vm.addresses {
+            let nodad = if address.contains(':') { "nodad" } else { "" };
+            sh(&format!("ip -n {ns} addr add {address} dev {name} {nodad}")).ok();
+        }
+        for gateway in &vm.gateways {
+            sh(&format!(
+                "ip -n {ns} route add default via {gateway} dev {name}"
+            ))
+            .ok();
+        }
+    }
+
+    /// Cuts a host's link to the underlay, or mends it.
+    #[track_caller]
+    pub fn link(&self, host: &str, up: bool) {
+        let index = self.hosts().iter().position(|h| h == host);
+        let index = index.expect("a host of the lab");
+        let state = if up { "up" } else { "down" };
+        sh(&format!(
+            "ip -n {} link set u{index} {state}",
+            self.netns("net")
+        ))
+        .ok();
+    }
+
     /// Takes a VM off its host.
     #[track_caller]
     pub fn unplug(&self, name: &str) {

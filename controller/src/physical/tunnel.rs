@@ -67,7 +67,10 @@ fn input(cx: &Cx<'_, Controller>, key: Key) {
     let Some(tunnels) = cx.value::<Tunnels>(TUNNEL.id(), key) else {
         return;
     };
-    for &Tunnel { carrier, ofport } in &tunnels.0 {
+    for &Tunnel {
+        carrier, ofport, ..
+    } in &tunnels.0
+    {
         let from = Match::any().with(Field::InPort, ofport);
         let go = Action::resubmit(tables::LOCAL_OUTPUT);
         match carrier {

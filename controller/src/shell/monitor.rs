@@ -81,7 +81,7 @@ pub fn vs_columns() -> Monitored {
         },
         {
             use vs::interface as c;
-            c::NAME | c::TYPE | c::OPTIONS | c::EXTERNAL_IDS | c::OFPORT
+            c::NAME | c::TYPE | c::OPTIONS | c::EXTERNAL_IDS | c::OFPORT | c::BFD | c::BFD_STATUS
         },
     );
     Monitored::none::<vs::Db>()

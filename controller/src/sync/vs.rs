@@ -306,11 +306,12 @@ fn insert_port(port: &OwnPort, txn: &mut Txn) -> Uuid {
         name: port.name.clone(),
         type_: port.kind.clone(),
         options: port.options.clone(),
+        bfd: port.bfd.clone(),
         ..Default::default()
     };
     txn.insert(
         &row,
-        vs::interface::NAME | vs::interface::TYPE | vs::interface::OPTIONS,
+        vs::interface::NAME | vs::interface::TYPE | vs::interface::OPTIONS | vs::interface::BFD,
         iface,
     );
     let row = vs::Port {
@@ -344,6 +345,13 @@ fn correct_port(view: &View<'_>, port: &OwnPort, uuid: Uuid, row: &vs::Port, txn
     else {
         return;
     };
+    if row.bfd != port.bfd {
+        let row = vs::Interface {
+            bfd: port.bfd.clone(),
+            ..Default::default()
+        };
+        txn.update(iface, &row, vs::interface::BFD);
+    }
     if row.type_ != port.kind || row.options != port.options {
         let row = vs::Interface {
             type_: port.kind.clone(),

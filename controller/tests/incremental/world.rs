@@ -333,6 +333,7 @@ impl World {
             let row = vs::Interface {
                 name: name.clone(),
                 ofport: Some(n as i64 + 20),
+                bfd_status: map(&[("state", self.one(&["up", "down"]))]),
                 ..Default::default()
             };
             let port_row = vs::Port {
@@ -542,9 +543,11 @@ impl World {
             updates.push(RowUpdate::insert(uuid(12, n), row).into());
         }
         let members: Vec<Uuid> = (0..self.pick(3)).map(|n| uuid(12, n)).collect();
+        let refers = self.chance(50).then(|| uuid(3, self.pick(CHASSIS)));
         let row = sb::HaChassisGroup {
             name: s("ha"),
             ha_chassis: members.into(),
+            ref_chassis: refers.into_iter().collect(),
             ..Default::default()
         };
         updates.push(RowUpdate::insert(uuid(9, 0), row).into());

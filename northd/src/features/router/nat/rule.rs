@@ -164,34 +164,7 @@ pub fn rule(cx: &Cx<'_>, uuid: Uuid) -> Option<Rule> {
 
 fn parse<C: Recorder>(cx: &Cx<'_>, row: &nb::NatRef<'_, C>, router: Uuid) -> Result<Rule, Fault> {
     let uuid = row.uuid();
-    let kind = Kind::parse(row.type_())
-        .ok_or_else(|| ("type", format!("\"{}\" is no type", row.type_())))?;
-    let external: IpAddr = row.external_ip().parse().map_err(|_| {
-        let message = format!("\"{}\" is no IP address", row.external_ip());
-        ("external_ip", message)
-    })?;
-    let logical = match parse_prefixed(row.logical_ip()) {
-        Some(Prefixed::V4(net)) => IpNet::V4(net.trunc()),
-        Some(Prefixed::V6(net)) => IpNet::V6(net.trunc()),
-        None => {
-            let message = format!("\"{}\" is no IP address or network", row.logical_ip());
-            return Err(("logical_ip", message));
-        }
-    };
-    if kind.is_dnat() && logical.prefix_len() != logical.max_prefix_len() {
-        let message = format!(
-            "\"{logical}\" is no single address, as {} needs",
-            row.type_()
-        );
-        return Err(("logical_ip", message));
-    }
-    if external.is_ipv4() != logical.addr().is_ipv4() {
-        let message = format!(
-            "\"{}\" is not of the family of {external}",
-            row.logical_ip()
-        );
-        return Err(("logical_ip", message));
-    }
+    let (kind, external, logical) = addresses(row)?;
     let set = |reference: Option<Uuid>| Some(cx.address_set(reference?)?.name().clone());
     let (allowed, exempted) = (set(*row.allowed_ext_ips()), set(*row.exempted_ext_ips()));
     if allowed.is_some() && exempted.is_some() {
@@ -221,6 +194,39 @@ fn parse<C: Recorder>(cx: &Cx<'_>, row: &nb::NatRef<'_, C>, router: Uuid) -> Res
         condition,
         priority: u16::try_from(*row.priority()).unwrap_or(0),
     })
+}
+
+/// What it translates, without which there is no rule.
+fn addresses<C: Recorder>(row: &nb::NatRef<'_, C>) -> Result<(Kind, IpAddr, IpNet), Fault> {
+    let kind = Kind::parse(row.type_())
+        .ok_or_else(|| ("type", format!("\"{}\" is no type", row.type_())))?;
+    let external: IpAddr = row.external_ip().parse().map_err(|_| {
+        let message = format!("\"{}\" is no IP address", row.external_ip());
+        ("external_ip", message)
+    })?;
+    let logical = match parse_prefixed(row.logical_ip()) {
+        Some(Prefixed::V4(net)) => IpNet::V4(net.trunc()),
+        Some(Prefixed::V6(net)) => IpNet::V6(net.trunc()),
+        None => {
+            let message = format!("\"{}\" is no IP address or network", row.logical_ip());
+            return Err(("logical_ip", message));
+        }
+    };
+    if kind.is_dnat() && logical.prefix_len() != logical.max_prefix_len() {
+        let message = format!(
+            "\"{logical}\" is no single address, as {} needs",
+            row.type_()
+        );
+        return Err(("logical_ip", message));
+    }
+    if external.is_ipv4() != logical.addr().is_ipv4() {
+        let message = format!(
+            "\"{}\" is not of the family of {external}",
+            row.logical_ip()
+        );
+        return Err(("logical_ip", message));
+    }
+    Ok((kind, external, logical))
 }
 
 fn port_range(text: &str) -> Result<Option<(u16, u16)>, Fault> {
@@ -296,7 +302,7 @@ fn twin<C: Recorder>(
         *other < row.uuid()
             && cx.by_id(ById::RouterOfNat, *other).first() == Some(&router)
             && cx.nat(*other).is_some_and(|other| {
-                let theirs = Kind::parse(other.type_());
+                let theirs = addresses(&other).ok().map(|(kind, ..)| kind);
                 let clash = if sources {
                     theirs == Some(Kind::Snat)
                 } else {

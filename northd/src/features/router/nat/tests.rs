@@ -202,6 +202,15 @@ fn without_uuids(text: &str, good: Uuid) -> String {
 }
 
 #[test]
+fn a_bad_twin_is_none() {
+    let mut bed = distributed();
+    bed.nat("r", "snat 172.16.0.300 10.0.0.0/24", |_| ());
+    bed.nat("r", "snat 172.16.0.100 10.0.0.0/24", |_| ());
+    let flows = bed.all_flows("ct_snat_in_czone(172.16.0.100)");
+    assert_eq!(flows.lines().count(), 1, "{flows}");
+}
+
+#[test]
 fn plain_routers_translate_nothing() {
     let mut bed = bed();
     let new = added(&mut bed, |bed| {

@@ -1,0 +1,89 @@
+//! Gateways with stand-ins: BFD between the hosts, the gateway dies and returns.
+
+use std::time::Duration;
+
+use weft_integration::lab::CONVERGE;
+use weft_integration::wait::ensure;
+use weft_integration::{Impls, Lab, wait_for};
+
+use crate::nat;
+
+/// Router port with two gateways, h2 before h3, quick BFD; `out` is reached by h2 and by h3 alike.
+fn lab(impls: Impls) -> Lab {
+    let lab = nat::lab(
+        impls,
+        3,
+        &["h2", "h3"],
+        "set nb_global . options:bfd-min-rx=100 options:bfd-min-tx=100 options:bfd-mult=3
+         lrp-set-gateway-chassis r-ext h2 20
+         lrp-set-gateway-chassis r-ext h3 10
+         lr-nat-add r snat 172.16.0.100 10.0.0.0/24",
+    );
+    is_gateway(&lab, "h2");
+    lab
+}
+
+fn is_gateway(lab: &Lab, host: &str) {
+    let chassis = lab.sb_get("Chassis", "_uuid", &format!("name={host}"));
+    wait_for(CONVERGE, &format!("{host} to be the gateway"), || {
+        let bound = lab.sb_get("Port_Binding", "chassis", "logical_port=cr-r-ext");
+        ensure(
+            bound == chassis,
+            format!("chassis {bound}, wanted {chassis}"),
+        )
+    });
+}
+
+/// BFD sees the other end in every tunnel of these hosts.
+fn watched(lab: &Lab, hosts: &[&str]) {
+    for host in hosts {
+        wait_for(CONVERGE, &format!("BFD of {host} up"), || {
+            let states = lab.vs(
+                host,
+                "--bare --columns=bfd_status find interface type=geneve",
+            );
+            let states: Vec<&str> = states.lines().filter(|line| !line.is_empty()).collect();
+            ensure(
+                states.len() == 2
+                    && states
+                        .iter()
+                        .all(|s| s.contains("state=up") && s.contains("remote_state=up")),
+                states.join("\n"),
+            )
+        });
+    }
+}
+
+/// What pings from `a1` to the outside lose while `event` happens and until a gateway has taken over.
+fn lost(lab: &Lab, what: &str, event: impl FnOnce(), gateway: &str) -> u32 {
+    lab.reaches("a1", "172.16.0.9");
+    let across = lab.ping_across("a1", "172.16.0.9", "0.05");
+    event();
+    is_gateway(lab, gateway);
+    lab.reaches("a1", "172.16.0.9");
+    let ping = across.stop();
+    let lost = ping.lost();
+    eprintln!(
+        "{what}: {lost} of {} replies lost, {} ms",
+        ping.sent,
+        lost * 50
+    );
+    lost
+}
+
+pub fn the_gateway_host_dies_and_returns(impls: Impls) {
+    let lab = lab(impls);
+    watched(&lab, &["h1", "h2", "h3"]);
+    let dying = lost(&lab, "host dies", || lab.host_dies("h2"), "h3");
+    assert!(dying > 0 && Duration::from_millis(50) * dying < Duration::from_secs(5));
+    let returning = lost(&lab, "host returns", || lab.host_returns("h2"), "h2");
+    assert!(Duration::from_millis(50) * returning < Duration::from_secs(5));
+}
+
+pub fn the_gateways_link_fails_and_returns(impls: Impls) {
+    let lab = lab(impls);
+    watched(&lab, &["h1", "h2", "h3"]);
+    let failing = lost(&lab, "link fails", || lab.link("h2", false), "h3");
+    assert!(Duration::from_millis(50) * failing < Duration::from_secs(5));
+    lost(&lab, "link returns", || lab.link("h2", true), "h2");
+}

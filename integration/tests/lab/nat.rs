@@ -1,0 +1,159 @@
+//! Address translation, with a machine outside behind a bridge mapping.
+
+use weft_integration::{Impls, Lab};
+
+/// VMs `a1` on h1 and `a2` on h2, an outside network 172.16.0.0/24 (fd16::/64) mapped on `gateways`, `out` on it, on the
+/// router 172.16.0.1; `more` is what the router is on top.
+pub fn lab(impls: Impls, hosts: usize, gateways: &[&str], more: &str) -> Lab {
+    let lab = Lab::new(impls, hosts);
+    lab.nb(&format!(
+        "ls-add in
+         ls-add ext
+         lsp-add ext ln
+         lsp-set-type ln localnet
+         lsp-set-addresses ln unknown
+         lsp-set-options ln network_name=physnet
+         lr-add r
+         lrp-add r r-in 0a:00:00:00:ff:01 10.0.0.254/24 fd00::254/64
+         lrp-add r r-ext 0a:00:00:00:ff:02 172.16.0.1/24 fd16::1/64
+         lsp-add in in-r
+         lsp-set-type in-r router
+         lsp-set-options in-r router-port=r-in
+         lsp-set-addresses in-r router
+         lsp-add ext ext-r
+         lsp-set-type ext-r router
+         lsp-set-options ext-r router-port=r-ext nat-addresses=router
+         lsp-set-addresses ext-r router
+         {more}"
+    ));
+    for n in 1..=2 {
+        lab.nb(&format!(
+            "lsp-add in a{n}
+             lsp-set-addresses a{n} '0a:00:00:00:00:0{n} 10.0.0.{n} fd00::{n}'"
+        ));
+        lab.vm(
+            &format!("h{n}"),
+            &format!("a{n}"),
+            &format!("0a:00:00:00:00:0{n} 10.0.0.{n}/24 fd00::{n}/64 via 10.0.0.254 fd00::254"),
+        );
+    }
+    // No way back to 10.0.0.0/24: only what is translated gets answers.
+    let out = "0a:00:00:00:01:09 172.16.0.9/24 fd16::9/64";
+    lab.outside(gateways, "physnet", "out", out);
+    lab.ready();
+    lab
+}
+
+const RULES: &str = "lr-nat-add r snat 172.16.0.100 10.0.0.0/24
+    lr-nat-add r dnat_and_snat 172.16.0.102 10.0.0.2
+    lr-nat-add r snat fd16::100 fd00::/64
+    lr-nat-add r dnat_and_snat fd16::102 fd00::2";
+
+/// Both ways, seen on the wire under the outer addresses.
+fn translated(lab: &Lab) {
+    let wire = lab.capture("out", "out", "icmp or icmp6");
+    lab.reaches_with_ttl("a1", "172.16.0.9", 63);
+    wire.wait_for("the source translated", |packet| {
+        packet
+            .contains("172.16.0.100 > 172.16.0.9: ICMP echo request")
+            .then_some(())
+    });
+    lab.reaches_with_ttl("a2", "172.16.0.9", 63);
+    wire.wait_for("the floating address as source", |packet| {
+        packet
+            .contains("172.16.0.102 > 172.16.0.9: ICMP echo request")
+            .then_some(())
+    });
+    lab.reaches_with_ttl("out", "172.16.0.102", 63);
+    lab.reaches_with_ttl("a1", "fd16::9", 63);
+    wire.wait_for("the source translated", |packet| {
+        packet.contains("fd16::100 > fd16::9: ").then_some(())
+    });
+    lab.reaches_with_ttl("out", "fd16::102", 63);
+    let inner = wire
+        .packets()
+        .into_iter()
+        .find(|packet| packet.contains(" 10.0.0.") || packet.contains(" fd00::"));
+    assert_eq!(inner, None, "an inner address outside");
+    // By the outer address from inside: there and back through the router.
+    lab.reaches("a1", "172.16.0.102");
+    lab.reaches("a2", "172.16.0.102");
+}
+
+pub fn a_gateway_router_translates(impls: Impls) {
+    let lab = lab(
+        impls,
+        2,
+        &["h2"],
+        &format!("set logical_router r options:chassis=h2\n{RULES}"),
+    );
+    translated(&lab);
+}
+
+pub fn a_gateway_port_translates(impls: Impls) {
+    let lab = lab(
+        impls,
+        2,
+        &["h2"],
+        &format!("lrp-set-gateway-chassis r-ext h2 20\n{RULES}"),
+    );
+    translated(&lab);
+}
+
+/// An inner port that has an address outside is its own gateway: nothing of it passes the gateway's host.
+pub fn a_floating_address_stays_on_its_host(impls: Impls) {
+    let lab = lab(
+        impls,
+        3,
+        &["h1", "h2", "h3"],
+        &format!(
+            "lrp-set-gateway-chassis r-ext h3 20
+             {RULES}"
+        ),
+    );
+    lab.nb("lr-nat-add r dnat_and_snat 172.16.0.101 10.0.0.1 a1 0a:00:00:00:05:01");
+    lab.ready();
+    let wire = lab.capture("out", "out", "icmp or arp");
+    let by_gateway = lab.capture("h3", "eth2", "icmp");
+    lab.reaches_with_ttl("out", "172.16.0.101", 63);
+    lab.reaches_with_ttl("a1", "172.16.0.9", 63);
+    wire.wait_for("the Ethernet address of the port itself", |packet| {
+        packet
+            .contains("172.16.0.101 is-at 0a:00:00:00:05:01")
+            .then_some(())
+    });
+    assert_eq!(
+        by_gateway.packets(),
+        Vec::<String>::new(),
+        "through the gateway"
+    );
+    // The other one is central.
+    lab.reaches_with_ttl("a2", "172.16.0.9", 63);
+    lab.reaches("a1", "172.16.0.102");
+    lab.reaches("a2", "172.16.0.101");
+}
+
+/// Rules that cannot be used, a gateway that does not exist, another router with the same Ethernet address.
+pub fn bad_rules(impls: Impls) {
+    let lab = lab(
+        impls,
+        2,
+        &["h2"],
+        &format!(
+            "lrp-set-gateway-chassis r-ext h2 20
+             lrp-set-gateway-chassis r-ext nobody 30
+             {RULES}"
+        ),
+    );
+    for rule in [
+        "type=dnat external_ip=172.16.0.105 logical_ip=10.0.0.1",
+        "type=dnat external_ip=172.16.0.105 logical_ip=10.0.0.2",
+        "type=snat external_ip=172.16.0.300 logical_ip=10.0.0.0/24",
+        "type=dnat_and_snat external_ip=172.16.0.104 logical_ip=fe",
+    ] {
+        lab.nb(&format!(
+            "-- --id=@n create nat {rule} -- add logical_router r nat @n"
+        ));
+    }
+    translated(&lab);
+}
