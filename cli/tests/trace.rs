@@ -503,4 +503,44 @@ fn explains() {
         "inport == \"p01\" && eth.src == f0:00:00:00:00:01 && eth.dst == f0:00:00:00:00:02",
     );
     assert_eq!(good, "# Packet delivered to port \"p02\".");
+    let policy = |options: &[&str], source: &str, flow: &str| {
+        let nb = format!("--nb-db={}", lab.remote());
+        let mut args: Vec<String> = ["--minimal", "--explain", &nb].map(String::from).into();
+        args.extend(options.iter().map(|option| (*option).to_string()));
+        args.push(format!(
+            "inport == \"p21\" && eth.src == f0:00:00:00:02:01 && eth.dst == f0:00:00:00:02:02 && ip.ttl == 64 && \
+             ip4.src == {source} && ip4.dst == 10.0.2.12 && {flow}"
+        ));
+        let text = lab.trace(Path::new(env!("CARGO_BIN_EXE_weft-trace")), &args);
+        text.lines().last().unwrap().to_string()
+    };
+    let dropped = policy(&["--ct=new", "--ct=new"], "10.0.2.99", "tcp.dst == 81");
+    assert!(
+        dropped.starts_with("# Packet dropped in table") && dropped.contains(" by ACL "),
+        "{dropped}"
+    );
+    assert!(
+        dropped.contains(
+            "(to-lport, tier 0, priority 1001, match \"outport==@pg1 && tcp.dst==81\", drop)"
+        ),
+        "{dropped}"
+    );
+    let rejected = policy(&["--ct=new", "--ct=new"], "10.0.2.11", "tcp.dst == 80");
+    assert!(
+        rejected.contains("from-lport, tier 0, priority 1001, match \"tcp.dst==80\", reject"),
+        "{rejected}"
+    );
+    let allowed = policy(&["--ct=new", "--ct=new"], "10.0.2.11", "udp.dst == 80");
+    assert!(
+        allowed.starts_with("# Packet delivered to port \"friendly\"; met ACL ")
+            && allowed.contains("priority 1002"),
+        "{allowed}"
+    );
+    // Its connection has been let through before: no ACL is asked about the reply.
+    let reply = policy(
+        &["--ct=est,rpl", "--ct=est,rpl"],
+        "10.0.2.11",
+        "udp.dst == 80",
+    );
+    assert_eq!(reply, "# Packet delivered to port \"friendly\".");
 }

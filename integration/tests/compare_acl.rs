@@ -13,7 +13,7 @@ use weft_integration::{Impl, Lab, wait_for};
 const DEFAULT: (u64, usize) = (520, 2);
 
 /// So many in the databases at once.
-const BATCH: u64 = 26;
+const BATCH: u64 = 13;
 
 /// Stock's way to end with an assertion on some flows: so many of a hundred questions may go unanswered, no more.
 const UNANSWERED_PERCENT: usize = 5;

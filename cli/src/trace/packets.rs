@@ -414,7 +414,8 @@ fn is_itself_a_refusal(packet: &Packet, kind: NestedKind) -> bool {
         (0x86dd, 58) if matches!(kind, K::Icmp6 | K::Icmp6Error | K::Reject) => {
             packet.read(OfField::Icmp6Type) == 1
         }
-        (_, 6) if matches!(kind, K::TcpReset | K::Reject) => {
+        // An ABORT has the flag too: no field of the language tells it from other SCTP packets.
+        (_, 6 | 132) if matches!(kind, K::TcpReset | K::SctpAbort | K::Reject) => {
             packet.read(OfField::TcpFlags) & TCP_RST != 0
         }
         _ => false,
@@ -502,10 +503,6 @@ fn make_icmp(packet: &mut Packet, v4: bool) -> &'static str {
 
 fn make_reset(packet: &mut Packet, tcp: bool) -> &'static str {
     packet.write(OfField::IpTtl, 255);
-    if tcp {
-        packet.write(OfField::TcpFlags, TCP_RST);
-        "tcp_reset"
-    } else {
-        "sctp_abort"
-    }
+    packet.write(OfField::TcpFlags, TCP_RST);
+    if tcp { "tcp_reset" } else { "sctp_abort" }
 }
