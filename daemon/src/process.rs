@@ -219,7 +219,7 @@ impl Readiness {
             // The parent may be gone; then nobody waits.
             let _ = File::from(pipe).write_all(format!("{line}\n").as_bytes());
         } else if !line.is_empty() {
-            println!("{line}");
+            say(line);
         }
         notify_systemd();
     }
@@ -246,6 +246,11 @@ fn notify_systemd() {
     {
         tracing::debug!(target: "daemon", "sd_notify: {error}");
     }
+}
+
+/// For whoever started us; that nobody reads it is not an error.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 fn null() -> std::io::Result<File> {
@@ -319,7 +324,7 @@ fn spawn(stage: Stage, user: Option<User>) -> Result<(Child, Outcome), StartErro
 fn leave(mut child: Child, outcome: Outcome) -> ! {
     if let Outcome::Ready(line) = outcome {
         if !line.is_empty() {
-            println!("{line}");
+            say(&line);
         }
         std::process::exit(0);
     }

@@ -9,7 +9,7 @@ use weft_integration::lab::CONVERGE;
 use weft_integration::{Impl, Lab, wait_for};
 
 /// Topologies and packets of each, unless `WEFT_COMPARE=TOPOLOGIES,PACKETS,FIRST_SEED` says otherwise.
-const DEFAULT: (u64, usize) = (12, 20);
+const DEFAULT: (u64, usize) = (8, 20);
 
 /// Stock `ovn-trace` 23.03 aborts on some flows (`nd_na_router` in a router is one): so many of a hundred questions may go
 /// unanswered, no more.

@@ -149,7 +149,7 @@ fn write_sample(f: &mut fmt::Formatter<'_>, sample: &Sample) -> fmt::Result {
     )?;
     match obs_point {
         ObsPoint::Id(id) => write!(f, "{id}")?,
-        ObsPoint::Cookie => f.write_str("@cookie")?,
+        ObsPoint::Cookie => f.write_str("$cookie")?,
         ObsPoint::Field(field) => write!(f, "{field}")?,
     }
     f.write_str(");")

@@ -662,7 +662,7 @@ impl Parser {
 
     fn obs_point(&mut self) -> Parsed<ObsPoint> {
         match self.peek().clone() {
-            Token::Group(name) if &*name == "cookie" => {
+            Token::Set(name) if &*name == "cookie" => {
                 self.advance();
                 Ok(ObsPoint::Cookie)
             }

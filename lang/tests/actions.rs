@@ -88,6 +88,7 @@ pub const STOCK: &[&str] = &[
     "commit_lb_aff(vip = \"[::1]:8080\", backend = \"[::2]:80\", proto = udp, timeout = 30);",
     "commit_lb_aff(vip = \"172.16.0.123\", backend = \"10.0.0.3\", timeout = 30);",
     "sample(probability=100,collector_set=200,obs_domain=0,obs_point=1000);",
+    "sample(probability=100,collector_set=200,obs_domain=0,obs_point=$cookie);",
 ];
 
 /// Actions of other versions.
@@ -97,7 +98,6 @@ const OTHER: &[&str] = &[
     "ct_commit_nat(snat);",
     "ct_commit_to_zone(dnat);",
     "ct_lb_mark_local(backends=10.0.0.1:80);",
-    "sample(probability=100,collector_set=200,obs_domain=0,obs_point=@cookie);",
     "sample(probability=100,collector_set=200,obs_domain=0,obs_point=reg9);",
     "mac_cache_use;",
     "flood_remote;",

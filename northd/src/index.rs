@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use weft_ovsdb::model::{Map, RowChange, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
+use crate::features::debug_drop::DebugDrop;
 use crate::program::Fact;
 
 /// Indexes by UUID.
@@ -67,6 +68,10 @@ pub enum ById {
     RouterPortsOfHaGroup,
     /// Router ports that list a gateway chassis.
     RouterPortOfGatewayChassis,
+    /// Switches that a control plane protection policy applies to.
+    SwitchesOfCopp,
+    /// Routers that a control plane protection policy applies to.
+    RoutersOfCopp,
     /// Southbound: `Chassis_Private` rows of a chassis.
     PrivateOfChassis,
     /// Southbound: chassis that list an encapsulation.
@@ -288,6 +293,8 @@ pub struct Indexes {
     names: [FxHashMap<Str, List>; ByName::Count as usize],
     /// How many ports a port group and a switch have in common.
     common: FxHashMap<(Uuid, Uuid), u32>,
+    /// Where samples of drops go.
+    pub(crate) debug_drop: Option<DebugDrop>,
 }
 
 impl Default for Indexes {
@@ -296,6 +303,7 @@ impl Default for Indexes {
             ids: FxHashMap::default(),
             names: std::array::from_fn(|_| FxHashMap::default()),
             common: FxHashMap::default(),
+            debug_drop: None,
         }
     }
 }
@@ -428,6 +436,15 @@ impl Indexes {
             }
         }
         match change {
+            nb::Change::NbGlobal(_) => {
+                let rows = self.by_id(ById::AllNb, table as u8, Uuid::ZERO);
+                let row = rows.first().and_then(|row| db.nb_global.get(*row));
+                let debug_drop = row.and_then(DebugDrop::of);
+                if debug_drop != self.debug_drop {
+                    self.debug_drop = debug_drop;
+                    touch(Fact::DebugDrop);
+                }
+            }
             nb::Change::LogicalSwitch(c) => self.switch_changed(db, c, touch),
             nb::Change::LogicalSwitchPort(c) => self.switch_port_changed(c, touch),
             nb::Change::LogicalRouter(c) => {
@@ -437,6 +454,7 @@ impl Indexes {
                 self.refs(ById::RouterOfPolicy, c, |r| &r.policies, touch);
                 self.refs(ById::RoutersOfLb, c, |r| &r.load_balancer, touch);
                 self.refs(ById::RoutersOfLbGroup, c, |r| &r.load_balancer_group, touch);
+                self.reference(ById::RoutersOfCopp, c, |r| r.copp, touch);
                 self.named(ByName::Router, c, |r| Some(&r.name), touch);
             }
             nb::Change::LogicalRouterPort(c) => {
@@ -532,6 +550,7 @@ impl Indexes {
             touch,
         );
         self.refs(ById::SwitchesOfDns, c, |r| &r.dns_records, touch);
+        self.reference(ById::SwitchesOfCopp, c, |r| r.copp, touch);
         self.refs(
             ById::SwitchOfForwardingGroup,
             c,

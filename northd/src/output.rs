@@ -254,6 +254,28 @@ pub struct TemplateVars {
     pub variables: Map<Str, Str>,
 }
 
+/// A row of `Meter` with its bands.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Meter {
+    /// Name; unique.
+    pub name: Str,
+    /// `unit`
+    pub unit: Str,
+    /// Sorted.
+    pub bands: Vec<Band>,
+}
+
+/// A row of `Meter_Band`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Band {
+    /// `action`
+    pub action: Str,
+    /// `rate`
+    pub rate: i64,
+    /// `burst_size`
+    pub burst: i64,
+}
+
 /// What a unit can yield.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
@@ -307,6 +329,8 @@ pub enum Output {
     ServiceMonitor(Arc<ServiceMonitor>),
     /// Template variables of a chassis.
     TemplateVars(Arc<TemplateVars>),
+    /// A meter.
+    Meter(Arc<Meter>),
     /// `SB_Global.options` and `ipsec`.
     SbGlobal {
         /// `options`

@@ -62,6 +62,8 @@ pub enum Fact {
     Address(u64),
     /// Which dynamic address the key of the hash holds.
     Lease(u64),
+    /// Where samples of drops go.
+    DebugDrop,
 }
 
 /// A UUID without the alignment of `u128`: facts are many.

@@ -72,6 +72,7 @@ tables! { nb NbReads
     dhcp_options dhcp_options DhcpOptions
     dns dns Dns
     meter meter Meter
+    meter_band meter_band MeterBand
     ha_group ha_chassis_group HaChassisGroup
     ha_chassis ha_chassis HaChassis
     gateway_chassis gateway_chassis GatewayChassis
@@ -234,7 +235,9 @@ impl<'a> Cx<'a> {
         self.raw.emit(output);
     }
 
-    /// Owns a logical flow on some datapaths. `hint` is the northbound row it comes from, shown to operators.
+    /// Owns a logical flow on some datapaths. `hint` is the northbound row it comes from, shown to operators. A flow that
+    /// drops ends in [`Action::Drop`], also behind other actions. What goes to a controller is metered as the
+    /// datapaths' `copp` says.
     pub fn flow(
         &self,
         dps: impl Into<DpSet>,
@@ -244,42 +247,47 @@ impl<'a> Cx<'a> {
         actions: impl AsRef<[Action]>,
         hint: Option<Uuid>,
     ) {
-        self.flow_metered(dps, stage, priority, match_, actions, hint, None);
-    }
-
-    /// [`Cx::flow`] with a meter for what it sends to the controller.
-    #[allow(clippy::too_many_arguments, reason = "the columns of a logical flow")]
-    pub fn flow_metered(
-        &self,
-        dps: impl Into<DpSet>,
-        stage: Stage,
-        priority: u16,
-        match_: Expr,
-        actions: impl AsRef<[Action]>,
-        hint: Option<Uuid>,
-        controller_meter: Option<Str>,
-    ) {
         let dps = dps.into();
         if dps.is_empty() {
             return;
         }
-        let match_ = match_.to_string().into();
-        let actions = Actions(actions.as_ref()).to_string().into();
-        let flow = Arc::new(LogicalFlow {
-            stage,
-            priority,
-            match_,
-            actions,
-            controller_meter,
-        });
-        self.raw.emit(Output::Flow {
-            flow,
-            dps,
-            origin: Origin {
-                hint: hint.map_or(0, Uuid::short),
-                kind: self.raw.kind_number(),
-            },
-        });
+        let match_: Str = match_.to_string().into();
+        let actions = actions.as_ref();
+        let text: Str = self.with_drop(actions);
+        for (controller_meter, dps) in self.protection(stage.datapath(), dps, actions) {
+            let flow = Arc::new(LogicalFlow {
+                stage,
+                priority,
+                match_: Arc::clone(&match_),
+                actions: Arc::clone(&text),
+                controller_meter,
+            });
+            self.raw.emit(Output::Flow {
+                flow,
+                dps,
+                origin: Origin {
+                    hint: hint.map_or(0, Uuid::short),
+                    kind: self.raw.kind_number(),
+                },
+            });
+        }
+    }
+
+    /// Actions as text. `drop` stands alone in the language: after others the end of the list is what drops, and where
+    /// drops are sampled the sample takes its place.
+    fn with_drop(&self, actions: &[Action]) -> Str {
+        let Some((Action::Drop, before)) = actions.split_last() else {
+            return Actions(actions).to_string().into();
+        };
+        self.raw.track(Fact::DebugDrop, 1);
+        match self.idx().debug_drop {
+            Some(debug) => {
+                let sampled: Vec<Action> = before.iter().cloned().chain([debug.sample()]).collect();
+                Actions(&sampled).to_string().into()
+            }
+            None if before.is_empty() => Actions(actions).to_string().into(),
+            None => Actions(before).to_string().into(),
+        }
     }
 
     /// Reports input that cannot be used: `name` is the row's, `message` says what is wrong and what was left out.

@@ -126,6 +126,8 @@ const PREFIXES: &[&str] = &[
 const NUMBERS: &[&str] = &["1", "2", "3", "77", "0", "x", "99999999"];
 const BOOLS: &[&str] = &["true", "false"];
 
+const METERS: &[&str] = &["m1", "m2", "event-elb"];
+
 /// Random rows of a table.
 trait Random: Row {
     fn random(dice: &mut Dice) -> Self;
@@ -143,6 +145,8 @@ impl Random for nb::NbGlobal {
                     ("use_ct_inv_match", BOOLS),
                     ("controller_event", BOOLS),
                     ("ignore_lsp_down", BOOLS),
+                    ("debug_drop_collector_set", &["7", "7", "x"]),
+                    ("debug_drop_domain_id", &["3", "4", "300"]),
                     ("mac_binding_removal_limit", NUMBERS),
                 ],
                 40,
@@ -161,6 +165,7 @@ impl Random for nb::LogicalSwitch {
             qos_rules: d.anys::<nb::Qos>(2),
             load_balancer: d.anys::<nb::LoadBalancer>(2),
             load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
+            copp: d.chance(40).then(|| d.any::<nb::Copp>()),
             other_config: d.map(
                 &[
                     (
@@ -256,6 +261,7 @@ impl Random for nb::LogicalRouter {
             nat: d.anys::<nb::Nat>(2),
             load_balancer: d.anys::<nb::LoadBalancer>(2),
             load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
+            copp: d.chance(40).then(|| d.any::<nb::Copp>()),
             enabled: d.flag(),
             options: d.map(
                 &[
@@ -371,6 +377,10 @@ impl Random for nb::Acl {
                 "bad ==",
             ]),
             action: d.pick(&["allow", "allow-related", "drop", "reject"]),
+            log: d.chance(40),
+            label: d.below(3) as i64,
+            meter: d.maybe(50, METERS),
+            options: d.map(&[("log-related", BOOLS)], 40),
             ..Default::default()
         }
     }
@@ -552,15 +562,6 @@ impl Random for nb::ChassisTemplateVar {
     }
 }
 
-impl Random for nb::Meter {
-    fn random(d: &mut Dice) -> Self {
-        nb::Meter {
-            name: d.pick(&["event-elb", "m1"]),
-            ..Default::default()
-        }
-    }
-}
-
 impl Random for sb::ServiceMonitor {
     fn random(d: &mut Dice) -> Self {
         sb::ServiceMonitor {
@@ -581,6 +582,51 @@ impl Random for nb::StaticMacBinding {
             ip: d.pick(IPS),
             mac: d.pick(MACS),
             override_dynamic_mac: d.chance(50),
+        }
+    }
+}
+
+impl Random for nb::Meter {
+    fn random(d: &mut Dice) -> Self {
+        nb::Meter {
+            name: d.pick(METERS),
+            unit: d.pick(&["kbps", "pktps"]),
+            bands: d.anys::<nb::MeterBand>(3),
+            fair: d.flag(),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::MeterBand {
+    fn random(d: &mut Dice) -> Self {
+        nb::MeterBand {
+            action: "drop".into(),
+            rate: 1 + d.below(3) as i64,
+            burst_size: d.below(3) as i64,
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::Copp {
+    fn random(d: &mut Dice) -> Self {
+        nb::Copp {
+            name: d.pick(NAMES),
+            meters: d.map(
+                &[
+                    ("arp", METERS),
+                    ("arp-resolve", METERS),
+                    ("nd-na", METERS),
+                    ("nd-ns-resolve", METERS),
+                    ("icmp4-error", METERS),
+                    ("tcp-reset", METERS),
+                    ("reject", METERS),
+                    ("odd", METERS),
+                ],
+                60,
+            ),
+            ..Default::default()
         }
     }
 }
@@ -727,7 +773,9 @@ databases! {
         4 LoadBalancerGroup load_balancer_group
         3 LoadBalancerHealthCheck load_balancer_health_check
         2 ChassisTemplateVar chassis_template_var
-        1 Meter meter
+        3 Meter meter
+        2 MeterBand meter_band
+        3 Copp copp
     }
     sb sb_edit sb_snapshot {
         3 Chassis chassis

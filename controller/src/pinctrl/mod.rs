@@ -11,10 +11,12 @@
 //! * Everything is bounded: what exceeds a bound is dropped and counted, for all of this helps along what hosts do again.
 //! * [`crate::shell`] carries the [`Effect`]s out. Time comes as an argument.
 
+mod acl_log;
 mod arp;
 mod complaints;
 mod event;
 mod fdb;
+pub mod flow_text;
 mod frag_mtu;
 mod icmp;
 mod inject;
@@ -144,6 +146,9 @@ impl PinCtrl {
                 return why.instead(packet).map(Effect::Send).into_iter().collect();
             }
         };
+        if let Some(line) = answer.log {
+            tracing::info!(target: "acl_log", "{line}");
+        }
         let mut effects: Vec<Effect> = answer.send.into_iter().map(Effect::Send).collect();
         if let Some(learned) = answer.learned {
             if let Learned::Neighbor { mac, .. } = &learned

@@ -5,7 +5,9 @@ use weft_packet::{Frame, Ip, ParseError};
 
 use super::learner::Learned;
 use super::waiting::Hop;
-use super::{arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, neighbors, reject, reset, vport};
+use super::{
+    acl_log, arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, neighbors, reject, reset, vport,
+};
 use crate::actions::opcode::Opcode;
 
 /// A packet as a responder gets it.
@@ -42,6 +44,8 @@ pub struct Answer {
     pub learned: Option<Learned>,
     /// The packet itself, for when the neighbour is known it waits for; all but the neighbour's Ethernet address.
     pub held: Option<(Hop, PacketOut)>,
+    /// A line for the operator.
+    pub log: Option<String>,
 }
 
 /// Why there is no answer.
@@ -109,6 +113,7 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::Arp => return arp::respond(request),
         Opcode::NdNs => return nd_ns::respond(request),
         Opcode::PutArp | Opcode::PutNd => return neighbors::respond(request),
+        Opcode::Log => return acl_log::respond(request),
         Opcode::PutFdb => return fdb::respond(request),
         Opcode::BindVport => return vport::respond(request),
         Opcode::PutIcmp4FragMtu | Opcode::PutIcmp6FragMtu => return frag_mtu::respond(request),
@@ -121,7 +126,6 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::PutDhcpOpts
         | Opcode::PutDhcpv6Opts
         | Opcode::DnsLookup
-        | Opcode::Log
         | Opcode::PutNdRaOpts
         | Opcode::TriggerEvent
         | Opcode::Igmp

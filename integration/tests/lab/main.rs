@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod acl;
+mod acl_log;
 mod bad_input;
 mod failover;
 mod lb;
+mod lb_gateway;
 mod mirror;
 mod nat;
 mod outside;
 mod qos;
 mod restart;
 mod routing;
+mod sampling;
 mod switching;
 mod virtual_ports;
 
@@ -35,6 +38,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    acl_log: verdicts_are_logged replies_are_logged a_meter_limits_the_log a_fair_meter_per_acl a_meter_that_is_not_there
+        rejects_are_metered;
+    sampling: drops_are_sampled;
     switching: two_ports_on_one_host geneve_carries_the_keys vxlan_carries_the_keys
         same_addresses_on_two_switches_never_meet a_port_moves_between_hosts a_host_dies_and_returns
         unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged
@@ -44,6 +50,7 @@ scenarios! {
     lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend
         a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
+    lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules;

@@ -3,12 +3,15 @@
 pub mod acl;
 pub mod address_set;
 pub mod cleanup;
+pub mod copp;
 pub mod datapath;
+pub mod debug_drop;
 pub mod fallback;
 pub mod global;
 pub mod ha_group;
 pub mod ipam;
 pub mod lb;
+pub mod meter;
 pub mod mirror;
 pub mod multicast;
 pub mod nat_addresses;
@@ -48,6 +51,10 @@ const ROWS: &[Entry] = &[
     pure::<address_set::GroupSets>(),
     pure::<address_set::Membership>(),
     pure::<static_mac::StaticMacs>(),
+    pure::<meter::Meters>(),
+    pure::<meter::FairCopies>(),
+    pure::<copp::CoppCheck>(),
+    pure::<debug_drop::Check>(),
     pure::<up::Up>(),
     pure::<cleanup::MacBindings>(),
     pure::<cleanup::Fdb>(),

@@ -11,7 +11,8 @@ use weft_schemas::nb;
 
 use super::state::{GroupPlaces, SwitchAcls, View, places_of};
 use super::{block, frame, is_set, language, references, set};
-use crate::index::{ACL_TIER_MAX, AclStage, ByName};
+use crate::features::meter::{named, of_acl};
+use crate::index::{ACL_TIER_MAX, AclStage};
 use crate::output::DpSet;
 use crate::pipeline::{self as p, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
@@ -192,8 +193,7 @@ impl Rule {
         let mut actions: Vec<Action> = was_allowed.then(block).into_iter().collect();
         if self.verdict == Verdict::Reject {
             actions.extend(self.reject());
-        } else if actions.is_empty() && self.log.is_none() {
-            // Only alone: after other actions the end of the list is what drops.
+        } else {
             actions.push(Action::Drop);
         }
         actions
@@ -284,17 +284,13 @@ fn meter(
     acl: Uuid,
     name: &Str,
     complain: &dyn Fn(&'static str, String),
-) -> Option<String> {
-    let row = cx.by_name(ByName::Meter, name).first();
-    let Some(row) = row.and_then(|row| cx.meter(*row)) else {
+) -> Option<Str> {
+    let Some(row) = named(cx, name) else {
         complain(
             "meter",
             format!("there is no meter \"{name}\": messages are not limited"),
         );
         return None;
     };
-    Some(match row.fair() {
-        Some(true) => format!("{name}__{acl}"),
-        _ => name.to_string(),
-    })
+    of_acl(cx, row, acl)
 }

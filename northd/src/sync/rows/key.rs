@@ -34,6 +34,8 @@ pub enum RowKey {
     ServiceMonitor(Str, Str, u16, Str),
     /// By chassis.
     TemplateVars(Str),
+    /// By name.
+    Meter(Str),
     /// A row that is to go: table number and UUID.
     Stale(u8, Uuid),
 }
@@ -55,6 +57,7 @@ impl RowKey {
             RowKey::LoadBalancer(_) => sb::TableId::LoadBalancer,
             RowKey::ServiceMonitor(..) => sb::TableId::ServiceMonitor,
             RowKey::TemplateVars(_) => sb::TableId::ChassisTemplateVar,
+            RowKey::Meter(_) => sb::TableId::Meter,
             RowKey::Stale(table, _) => {
                 sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
             }
@@ -69,6 +72,7 @@ impl RowKey {
             | RowKey::Role(name)
             | RowKey::HaGroup(name)
             | RowKey::Mirror(name)
+            | RowKey::Meter(name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
             RowKey::Datapath(nb) | RowKey::LoadBalancer(nb) => nb.to_string(),

@@ -103,6 +103,7 @@ impl Rows {
                 .keys()
                 .map(|c| RowKey::TemplateVars(c.clone())),
         );
+        dirty.extend(w.meters.keys().map(|k| RowKey::Meter(k.clone())));
         dirty.extend(w.stale.iter().map(|(t, r)| RowKey::Stale(*t, *r)));
         if w.rbac {
             dirty.insert(RowKey::Role(rbac::ROLE.into()));

@@ -56,6 +56,10 @@ impl Rows {
                 let key = |r: &Arc<sb::HaChassisGroup>| RowKey::HaGroup(r.name.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::Meter(c) => {
+                let key = |r: &Arc<sb::Meter>| RowKey::Meter(r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::StaticMacBinding(c) => {
                 let key = |r: &Arc<sb::StaticMacBinding>| {
                     RowKey::StaticMac(r.logical_port.clone(), r.ip.clone())

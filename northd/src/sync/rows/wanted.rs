@@ -9,7 +9,7 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::output::{
-    Datapath, HaGroup, LoadBalancer, Mcast, Mirror, Output, Port, ServiceMonitor, StaticMac,
+    Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor, StaticMac,
     TemplateVars,
 };
 use crate::sync::rbac;
@@ -30,6 +30,7 @@ pub struct Wanted {
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
     pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
+    pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
 }
 
@@ -113,6 +114,13 @@ impl Rows {
                 toggle(groups, group.clone(), present);
                 let key = RowKey::HaGroup(group.name.clone());
                 toggle(&mut self.contested, key.clone(), groups.len() > 1);
+                key
+            }
+            Output::Meter(meter) => {
+                let meters = w.meters.entry(meter.name.clone()).or_default();
+                toggle(meters, meter.clone(), present);
+                let key = RowKey::Meter(meter.name.clone());
+                toggle(&mut self.contested, key.clone(), meters.len() > 1);
                 key
             }
             Output::StaticMac(row) => {
@@ -222,6 +230,7 @@ impl Rows {
                 .get(&(port.clone(), ip.clone(), *number, protocol.clone()))
                 .is_some_and(|list| !list.is_empty()),
             RowKey::TemplateVars(chassis) => w.template_vars.contains_key(chassis),
+            RowKey::Meter(name) => w.meters.get(name).is_some_and(|m| !m.is_empty()),
             RowKey::Stale(..) => false,
         }
     }
@@ -241,6 +250,7 @@ impl Rows {
         match key {
             RowKey::HaGroup(name) => drop(w.ha_groups.remove(name)),
             RowKey::Mirror(name) => drop(w.mirrors.remove(name)),
+            RowKey::Meter(name) => drop(w.meters.remove(name)),
             RowKey::Port(name) => drop(w.ports.remove(name)),
             RowKey::Mcast(dp, name) => w.mcast.retain(|(d, g), _| d != dp || g.name() != &**name),
             RowKey::AddressSet(name) => drop(w.address_sets.remove(name)),

@@ -7,7 +7,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::{RowKey, Rows};
-use crate::output::{Datapath, HaGroup, ServiceMonitor};
+use crate::output::{Band, Datapath, HaGroup, Meter, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
 
@@ -177,6 +177,11 @@ impl Rows {
                     sb::chassis_template_var::ALL,
                     0,
                 );
+            }
+            RowKey::Meter(name) => {
+                if let Some(meter) = self.wanted.meters.get(name).and_then(BTreeSet::first) {
+                    put_meter(txn, db, uuid, meter);
+                }
             }
             RowKey::Stale(..) => {}
         }
@@ -421,6 +426,41 @@ fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
     );
 }
 
+/// Bands have no key either: one is as good as another with the same content, and those that fit are kept.
+fn put_meter(txn: &mut Txn, db: &sb::Db, uuid: Uuid, meter: &Meter) {
+    let there = db.meter.get(uuid).into_iter().flat_map(|m| m.bands.iter());
+    let mut there: Vec<(Band, Uuid)> = there
+        .filter_map(|&band| {
+            let row = db.meter_band.get(band)?;
+            let content = Band {
+                action: row.action.clone(),
+                rate: row.rate,
+                burst: row.burst_size,
+            };
+            Some((content, band))
+        })
+        .collect();
+    let bands = meter.bands.iter().map(|want| {
+        if let Some(at) = there.iter().position(|(content, _)| content == want) {
+            return there.swap_remove(at).1;
+        }
+        let row = sb::MeterBand {
+            action: want.action.clone(),
+            rate: want.rate,
+            burst_size: want.burst,
+        };
+        let band = Uuid::random();
+        txn.insert(&row, sb::meter_band::ALL, band);
+        band
+    });
+    let row = sb::Meter {
+        name: meter.name.clone(),
+        unit: meter.unit.clone(),
+        bands: bands.collect(),
+    };
+    put(txn, &db.meter, uuid, &row, sb::meter::ALL, 0);
+}
+
 /// Inserts a row, or updates the columns of `mask` that differ. Columns of `initial` are written only with a new row.
 pub(super) fn put<R: Row>(
     txn: &mut Txn,
@@ -502,6 +542,7 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         SbGlobal sb_global, RbacPermission rbac_permission, RbacRole rbac_role, DatapathBinding datapath_binding,
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
-        LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var
+        LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
+        Meter meter
     }
 }
