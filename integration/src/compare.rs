@@ -1,6 +1,7 @@
 //! Random topologies and micro-flows, and what a trace makes of them.
 
 pub mod acl;
+pub mod lb;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -47,6 +47,7 @@ const TABLES: &[sb::TableId] = &[
     sb::TableId::MacBinding,
     sb::TableId::StaticMacBinding,
     sb::TableId::Fdb,
+    sb::TableId::LoadBalancer,
 ];
 
 /// Stack for following a packet: every table that it passes is a few calls deep.

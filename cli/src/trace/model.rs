@@ -84,6 +84,8 @@ pub struct Datapath {
     keys: HashMap<Str, u32>,
     /// Whether it has an `l3gateway` port.
     pub is_gateway: bool,
+    /// Backends of its load balancers: protocol and port, if the virtual address has a port, and address.
+    pub backends: HashSet<(Option<(u128, u16)>, IpAddr)>,
     /// Flows by table, highest priority first.
     pub tables: BTreeMap<(Pipeline, u8), Vec<usize>>,
     neighbours: HashMap<(u32, IpAddr), [u8; 6]>,
@@ -154,7 +156,39 @@ impl Model {
         model.load_groups(db);
         model.load_flows(db);
         model.load_learned(db);
+        model.load_balancers(db);
         model
+    }
+
+    fn load_balancers(&mut self, db: &sb::Db) {
+        for (_, row) in db.load_balancer.iter() {
+            let groups = [row.datapath_group, row.ls_datapath_group];
+            let groups = groups.into_iter().flatten();
+            let members = groups.filter_map(|group| db.logical_dp_group.get(group));
+            let mut datapaths: Vec<Uuid> = members
+                .flat_map(|group| group.datapaths.iter().copied())
+                .collect();
+            datapaths.extend(row.datapaths.iter());
+            let protocol = match row.protocol.as_deref() {
+                Some("udp") => 17,
+                Some("sctp") => 132,
+                _ => 6,
+            };
+            let backend = |text: &str| -> Option<(Option<(u128, u16)>, IpAddr)> {
+                if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
+                    return Some((Some((protocol, socket.port())), socket.ip()));
+                }
+                Some((None, text.parse().ok()?))
+            };
+            let texts = row
+                .vips
+                .iter()
+                .flat_map(|(_, backends)| backends.split(','));
+            let backends: Vec<_> = texts.filter_map(|text| backend(text.trim())).collect();
+            for at in datapaths.iter().filter_map(|uuid| self.by_uuid.get(uuid)) {
+                self.datapaths[*at].backends.extend(&backends);
+            }
+        }
     }
 
     fn load_datapaths(&mut self, db: &sb::Db, friendly: bool) {

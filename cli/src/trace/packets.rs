@@ -9,6 +9,7 @@ use weft_lang::{Action, Const, Field, FieldReader, OfField, Packet, Pipeline, fi
 
 use super::engine::{Frame, Trace};
 use super::flow_text::{ct_state, hex, mac, value};
+use super::model::Datapath;
 use super::port_security::{forbids_receiving, forbids_sending};
 use super::tree::{Kind, Node};
 
@@ -47,6 +48,31 @@ pub(super) fn commit_text(mark: Option<&Const>, label: Option<&Const>) -> String
         .iter()
         .filter_map(|(name, constant)| Some(format!("{name}={}", hexadecimal((*constant)?))));
     format!("ct_commit({});", given.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether a load balancer of the datapath has sent the packet back to its sender.
+fn returns(packet: &Packet, datapath: &Datapath) -> bool {
+    let (src, dst) = match packet.read(OfField::EthType) {
+        0x800 => (
+            address(packet, field::IP4_SRC),
+            address(packet, field::IP4_DST),
+        ),
+        0x86dd => (
+            address(packet, field::IP6_SRC),
+            address(packet, field::IP6_DST),
+        ),
+        _ => return false,
+    };
+    let protocol = packet.read(OfField::IpProto);
+    let port = match protocol {
+        6 => Some(OfField::TcpDst),
+        17 => Some(OfField::UdpDst),
+        132 => Some(OfField::SctpDst),
+        _ => None,
+    };
+    let port = port.map(|of| (protocol, packet.read(of) as u16));
+    let is = |key: Option<(u128, u16)>| datapath.backends.contains(&(key, dst));
+    src == dst && (is(None) || port.is_some_and(|port| is(Some(port))))
 }
 
 fn address(packet: &Packet, from: Field) -> IpAddr {
@@ -379,10 +405,12 @@ impl Trace<'_> {
                 frame.notice("*** dns_lookup action not implemented");
             }
             (CallName::ChkLbHairpin | CallName::ChkLbHairpinReply, _) => {
-                store(frame, 0);
+                // What replies look like is learned by connections, of which there are none here.
+                let returns = name == CallName::ChkLbHairpin && returns(frame.packet, datapath);
+                store(frame, returns.into());
                 result
                     .into_iter()
-                    .for_each(|result| frame.effect(format!("{result} = 0")));
+                    .for_each(|result| frame.effect(format!("{result} = {}", u8::from(returns))));
             }
             (CallName::CtNwDst | CallName::CtIp6Dst | CallName::CtTpDst, _) => {
                 let of = match name {
