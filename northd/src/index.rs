@@ -321,6 +321,7 @@ impl Indexes {
                 | nb::TableId::LogicalRouter
                 | nb::TableId::Meter
                 | nb::TableId::Copp
+                | nb::TableId::SamplingApp
         )
     }
 
@@ -794,6 +795,7 @@ fn coming(change: &nb::Change) -> (Uuid, bool, bool) {
         nb::Change::LogicalRouter(c) => c.new.is_some(),
         nb::Change::Meter(c) => c.new.is_some(),
         nb::Change::Copp(c) => c.new.is_some(),
+        nb::Change::SamplingApp(c) => c.new.is_some(),
         _ => return (change.uuid(), false, false),
     };
     (change.uuid(), all && there, all && !there)

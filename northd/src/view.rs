@@ -79,6 +79,9 @@ tables! { nb NbReads
     static_mac static_mac_binding StaticMacBinding
     bfd bfd Bfd
     copp copp Copp
+    sample sample Sample
+    sample_collector sample_collector SampleCollector
+    sampling_app sampling_app SamplingApp
     mirror mirror Mirror
     mirror_rule mirror_rule MirrorRule
     forwarding_group forwarding_group ForwardingGroup

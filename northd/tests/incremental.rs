@@ -380,6 +380,8 @@ impl Random for nb::Acl {
             log: d.chance(40),
             label: d.below(3) as i64,
             meter: d.maybe(50, METERS),
+            sample_new: d.chance(40).then(|| d.any::<nb::Sample>()),
+            sample_est: d.chance(40).then(|| d.any::<nb::Sample>()),
             options: d.map(&[("log-related", BOOLS)], 40),
             ..Default::default()
         }
@@ -609,6 +611,35 @@ impl Random for nb::MeterBand {
     }
 }
 
+impl Random for nb::Sample {
+    fn random(d: &mut Dice) -> Self {
+        nb::Sample {
+            collectors: d.anys::<nb::SampleCollector>(3),
+            metadata: 1 + d.below(5) as i64,
+        }
+    }
+}
+
+impl Random for nb::SampleCollector {
+    fn random(d: &mut Dice) -> Self {
+        nb::SampleCollector {
+            probability: [0, 7, 65535][d.below(3) as usize],
+            set_id: 1 + d.below(3) as i64,
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::SamplingApp {
+    fn random(d: &mut Dice) -> Self {
+        nb::SamplingApp {
+            type_: d.pick(&["acl-new", "acl-est", "drop"]),
+            id: 1 + d.below(3) as i64,
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::Copp {
     fn random(d: &mut Dice) -> Self {
         nb::Copp {
@@ -776,6 +807,9 @@ databases! {
         3 Meter meter
         2 MeterBand meter_band
         3 Copp copp
+        2 Sample sample
+        2 SampleCollector sample_collector
+        2 SamplingApp sampling_app
     }
     sb sb_edit sb_snapshot {
         3 Chassis chassis

@@ -40,7 +40,7 @@ macro_rules! scenarios {
 scenarios! {
     acl_log: verdicts_are_logged replies_are_logged a_meter_limits_the_log a_fair_meter_per_acl a_meter_that_is_not_there
         rejects_are_metered;
-    sampling: drops_are_sampled;
+    sampling: drops_are_sampled acls_are_sampled;
     switching: two_ports_on_one_host geneve_carries_the_keys vxlan_carries_the_keys
         same_addresses_on_two_switches_never_meet a_port_moves_between_hosts a_host_dies_and_returns
         unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged

@@ -11,6 +11,7 @@ pub mod exempt;
 pub mod frame;
 pub mod references;
 pub mod rule;
+pub mod sample;
 pub mod state;
 #[cfg(test)]
 mod tests;

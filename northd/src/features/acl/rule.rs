@@ -9,6 +9,7 @@ use weft_lang::{Action, Expr, Str as Text, field, parse_match};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
+use super::sample::Samples;
 use super::state::{GroupPlaces, SwitchAcls, View, places_of};
 use super::{block, frame, is_set, language, references, set};
 use crate::features::meter::{named, of_acl};
@@ -82,6 +83,7 @@ struct Rule {
     label: Option<u32>,
     /// Replies are logged too, known by the label.
     logs_replies: bool,
+    samples: Samples,
 }
 
 /// How diagnostics call an ACL: its name, or where it stands.
@@ -122,6 +124,8 @@ impl Rule {
                 .get("log-related")
                 .is_some_and(|v| &**v == "true")
         };
+        let samples = Samples::of(cx, &row, &complain);
+        let label = samples.label.or(label);
         Some(Rule {
             uuid,
             stage: AclStage::of(row.direction(), row.options()),
@@ -131,17 +135,20 @@ impl Rule {
             verdict,
             log: log(cx, &row, verdict, &complain),
             label: label.filter(|_| verdict == Verdict::Allow),
+            samples,
             logs_replies: *row.log() && &**row.action() == "allow-related" && logs_replies(),
         })
     }
 
     fn flows(&self, cx: &Cx<'_>, view: View, switches: &DpSet) {
         let stage = self.stage.stage();
-        let write = |condition: Option<Expr>, actions: Vec<Action>| {
+        let (new, established) = (&self.samples.new, &self.samples.established);
+        let write = |condition: Option<Expr>, samples: &[Action], actions: Vec<Action>| {
             let tier = view.tiered.then(|| self.stage.is_due(self.tier));
             let first = tier.into_iter().chain(condition);
             let match_ = Expr::all(first.chain([self.match_.clone()]));
-            let logged: Vec<Action> = self.log.iter().cloned().chain(actions).collect();
+            let logged = self.log.iter().chain(samples).cloned();
+            let logged: Vec<Action> = logged.chain(actions).collect();
             cx.flow(
                 switches,
                 stage,
@@ -152,28 +159,30 @@ impl Rule {
             );
         };
         match self.verdict {
-            Verdict::Pass => write(None, self.stage.go_to(self.tier + 1).into()),
+            Verdict::Pass => write(None, &[], self.stage.go_to(self.tier + 1).into()),
             Verdict::AllowStateless => {
-                write(None, vec![Action::NEXT]);
+                write(None, new, vec![Action::NEXT]);
                 if view.stateful {
                     self.untracked(cx, switches);
                 }
             }
-            Verdict::Allow if !view.stateful => write(None, vec![Action::NEXT]),
-            Verdict::Drop | Verdict::Reject if !view.stateful => write(None, self.refuse(false)),
+            Verdict::Allow if !view.stateful => write(None, new, vec![Action::NEXT]),
+            Verdict::Drop | Verdict::Reject if !view.stateful => {
+                write(None, new, self.refuse(false))
+            }
             Verdict::Allow => {
                 let commit = || [set(p::CT_COMMIT, 1)].into_iter().chain(self.labels());
                 let committed = commit().chain([Action::NEXT]).collect();
-                write(Some(is_set(p::ACL_ALLOW_NEW)), committed);
+                write(Some(is_set(p::ACL_ALLOW_NEW)), new, committed);
                 // A connection takes the label of the ACL that allows it now.
                 let again = self.label.map(|_| commit()).into_iter().flatten();
                 let again = again.chain([Action::NEXT]).collect();
-                write(Some(is_set(p::ACL_ALLOW)), again);
-                self.log_replies(cx, switches);
+                write(Some(is_set(p::ACL_ALLOW)), established, again);
+                self.note_replies(cx, switches);
             }
             Verdict::Drop | Verdict::Reject => {
-                write(Some(is_set(p::ACL_DROP)), self.refuse(false));
-                write(Some(is_set(p::ACL_BLOCK)), self.refuse(true));
+                write(Some(is_set(p::ACL_DROP)), new, self.refuse(false));
+                write(Some(is_set(p::ACL_BLOCK)), new, self.refuse(true));
             }
         }
     }
@@ -227,9 +236,11 @@ impl Rule {
         cx.flow(switches, stage, priority, match_, actions, Some(self.uuid));
     }
 
-    /// Replies and what is related come from the other direction.
-    fn log_replies(&self, cx: &Cx<'_>, switches: &DpSet) {
-        let (true, Some(label), Some(log)) = (self.logs_replies, self.label, &self.log) else {
+    /// Replies and what is related come from the other direction: logs and samples them.
+    fn note_replies(&self, cx: &Cx<'_>, switches: &DpSet) {
+        let log = self.log.iter().filter(|_| self.logs_replies);
+        let notes: Vec<Action> = log.chain(&self.samples.established).cloned().collect();
+        let Some(label) = self.label.filter(|_| !notes.is_empty()) else {
             return;
         };
         let stage = match self.stage {
@@ -244,7 +255,7 @@ impl Rule {
         for (kind, actions) in kinds {
             let labelled = field::CT_LABEL_LABEL.eq(u64::from(label));
             let match_ = Expr::all([kind, labelled]);
-            let actions: Vec<Action> = [log.clone()].into_iter().chain(actions).collect();
+            let actions: Vec<Action> = notes.iter().cloned().chain(actions).collect();
             let priority = priority::ACL_ALWAYS_LOGGED;
             cx.flow(switches, stage, priority, match_, actions, Some(self.uuid));
         }
