@@ -434,6 +434,37 @@ pub fn across_a_router(impls: Impls) {
     settles("inwards", Talk::Silence, || lab.tcp("p2", "10.0.1.1:80"));
 }
 
+/// Before load balancing an ACL sees the virtual address, after it the backend's.
+pub fn acls_after_load_balancing(impls: Impls) {
+    let lab = three(impls);
+    let _server = lab.tcp_echo("p2", 80);
+    nb(
+        &lab,
+        "lb-add lb 172.30.0.1:80 10.0.0.2:80
+         ls-lb-add s lb",
+    );
+    for line in [
+        "ip route add 172.30.0.1/32 dev p1",
+        "ip neigh replace 172.30.0.1 lladdr 0a:00:00:00:00:02 dev p1",
+    ] {
+        lab.vm_run("p1", line).ok();
+    }
+    let talk = || lab.tcp("p1", "172.30.0.1:80");
+    settles("balanced", Talk::Answered, talk);
+    for (options, address, wanted) in [
+        ("", "172.30.0.1", Talk::Silence),
+        ("--apply-after-lb", "172.30.0.1", Talk::Answered),
+        ("--apply-after-lb", "10.0.0.2", Talk::Silence),
+    ] {
+        nb(&lab, "acl-del s");
+        nb(
+            &lab,
+            &format!("{options} acl-add s from-lport 100 'ip4.dst == {address} && tcp' drop"),
+        );
+        settles(&format!("{options} {address}"), wanted, talk);
+    }
+}
+
 /// Rows that nobody can use beside rows that work.
 pub fn bad_rows_cost_only_themselves(impls: Impls) {
     let lab = three(impls);

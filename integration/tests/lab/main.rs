@@ -59,7 +59,7 @@ scenarios! {
         southbound_away_for_a_while;
     acl: allow_related_lets_replies_back sctp_is_tracked_too established_connections_are_cut related_errors_pass
         stateless_stays_out_of_conntrack reject_answers a_refusal_is_not_refused drop_by_default groups_and_sets_change
-        across_a_router bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
+        across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
