@@ -305,6 +305,7 @@ mod tests {
         Err(TxnError::Refused {
             error: Box::new(error),
             committed: 0,
+            gap: false,
         })
     }
 

@@ -23,7 +23,7 @@ use weft_daemon::{Context, Options, dirs, stopwatch};
 use weft_engine::GraphError;
 use weft_ovsdb::model::AnyChange;
 use weft_ovsdb::remote::{RemoteError, Remotes};
-use weft_ovsdb::session::{Config, Event, Session};
+use weft_ovsdb::session::{Config, Event, Monitored, Session};
 use weft_ovsdb::tls::Tls;
 use weft_ovsdb::txn::{OpResult, TxnError};
 use weft_schemas::{nb, sb};
@@ -37,6 +37,8 @@ use report::Report;
 
 /// The lock that makes one of several daemons the active one.
 const LOCK: &str = "ovn_northd";
+
+const LFLOW: u8 = sb::TableId::LogicalFlow as u8;
 
 /// What the daemon takes on its command line.
 #[derive(clap::Parser, Debug)]
@@ -144,6 +146,9 @@ pub async fn run(context: Context, args: Args) -> Result<(), Fatal> {
         tls,
         leader_only: true,
         lock: (!args.dry_run).then(|| LOCK.to_owned()),
+        // The flows that come are those we write: the server need not tell us their contents.
+        monitored: Monitored::all::<sb::Db>()
+            .only_announce_inserts(LFLOW, sb::logical_flow::TABLE_ID),
         ..Config::new::<sb::Db>(sb_remotes)
     });
     let compiler = Compiler::new(settings())?;
@@ -404,6 +409,12 @@ impl Northd {
             return Ok(());
         }
         if !self.active {
+            if self.sync.flows.has_unseen() {
+                tracing::info!("reading the flows that another instance wrote");
+                self.sb_complete = false;
+                self.sb.handle().reconnect(true);
+                return Ok(());
+            }
             self.active = true;
             if !self.compiler.may_continue() {
                 self.compiler.restart()?;

@@ -273,7 +273,7 @@ impl Sync {
             Err(error) => error,
         };
         let (committed, lost) = match error {
-            TxnError::Refused { committed, .. } => (*committed, false),
+            TxnError::Refused { committed, gap, .. } => (*committed, *gap),
             TxnError::Lost { committed, .. } => (*committed, true),
             TxnError::NotConnected | TxnError::Ended => (0, false),
         };

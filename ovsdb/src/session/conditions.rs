@@ -12,6 +12,17 @@ use crate::model::{Database, Uuid};
 pub struct Monitored {
     /// Per number of a table, its mask of columns; `None`: not monitored.
     masks: Vec<Option<u64>>,
+    /// Per number of a table of which new rows are only announced, the columns that come with the announcement.
+    announced: Vec<Option<u64>>,
+}
+
+/// The columns to ask a server for, of one table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Always told.
+    pub(crate) full: Vec<&'static str>,
+    /// Not told of rows that are inserted later.
+    pub(crate) not_inserted: Vec<&'static str>,
 }
 
 impl Monitored {
@@ -20,6 +31,7 @@ impl Monitored {
     pub fn all<D: Database>() -> Self {
         Monitored {
             masks: vec![Some(!0); D::TABLES.len()],
+            announced: vec![None; D::TABLES.len()],
         }
     }
 
@@ -28,7 +40,17 @@ impl Monitored {
     pub fn none<D: Database>() -> Self {
         Monitored {
             masks: vec![None; D::TABLES.len()],
+            announced: vec![None; D::TABLES.len()],
         }
+    }
+
+    /// Of rows inserted into that table after the snapshot, only the columns in `mask` are told: for who writes the
+    /// table alone and knows what it wrote. Changes of these rows and what a snapshot holds are told whole.
+    /// (Servers that know only the original protocol tell everything.)
+    #[must_use]
+    pub fn only_announce_inserts(mut self, table: u8, mask: u64) -> Self {
+        self.announced[usize::from(table)] = Some(mask);
+        self
     }
 
     /// Of that table, the columns in `mask` (possibly none: then only which rows there are).
@@ -71,24 +93,25 @@ impl Monitored {
     }
 
     /// Tables and columns to ask a server for that has that schema.
-    pub(crate) fn on<D: Database>(
-        &self,
-        schema: &ServerSchema,
-    ) -> BTreeMap<&'static str, Vec<&'static str>> {
+    pub(crate) fn on<D: Database>(&self, schema: &ServerSchema) -> BTreeMap<&'static str, Asked> {
         let wanted = D::TABLES
             .iter()
-            .zip(&self.masks)
-            .filter_map(|(table, mask)| Some((table, (*mask)?)));
+            .zip(self.masks.iter().zip(&self.announced))
+            .filter_map(|(table, (mask, announced))| Some((table, (*mask)?, *announced)));
         wanted
-            .filter(|(table, _)| schema.has_table(table.name))
-            .map(|(table, mask)| {
-                (
-                    table.name,
+            .filter(|(table, ..)| schema.has_table(table.name))
+            .map(|(table, mask, announced)| {
+                let names = |mask| -> Vec<&'static str> {
                     table
                         .names(mask)
                         .filter(|c| schema.has_column(table.name, c))
-                        .collect(),
-                )
+                        .collect()
+                };
+                let asked = Asked {
+                    full: names(mask & announced.unwrap_or(!0)),
+                    not_inserted: names(mask & !announced.unwrap_or(!0)),
+                };
+                (table.name, asked)
             })
             .collect()
     }

@@ -9,10 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;
 
+use super::conditions::Asked;
 use super::memory::Memory;
 use super::notice::{self, DATA, Notice, Protocol, SERVER};
 use super::server::{DatabaseRow, Databases};
@@ -87,7 +89,8 @@ enum Pending {
     Lock {
         name: String,
     },
-    Transact(Box<Outgoing>, TxnReply),
+    /// A transaction, and which piece of it.
+    Transact(u64, usize),
 }
 
 /// One connection.
@@ -99,6 +102,8 @@ pub(super) struct Link<D: Database> {
     pub(super) events: Vec<Event<D>>,
     next_id: u64,
     pending: HashMap<u64, Pending>,
+    transactions: HashMap<u64, (Outgoing, TxnReply)>,
+    next_transaction: u64,
     databases: Databases,
     /// `_Server` is monitored.
     watches_server: bool,
@@ -120,6 +125,8 @@ impl<D: Database> Link<D> {
             events: Vec::new(),
             next_id: 0,
             pending: HashMap::new(),
+            transactions: HashMap::new(),
+            next_transaction: 0,
             databases: Databases::default(),
             watches_server: false,
             schema_text: None,
@@ -144,7 +151,7 @@ impl<D: Database> Link<D> {
         self.protocol.is_some()
     }
 
-    fn request(&mut self, method: &str, params: &Json, pending: Pending) {
+    fn request(&mut self, method: &str, params: &impl Serialize, pending: Pending) {
         self.next_id += 1;
         self.out.extend(wire::request(method, params, self.next_id));
         self.pending.insert(self.next_id, pending);
@@ -274,9 +281,11 @@ impl<D: Database> Link<D> {
                 Ok(())
             }
             (Pending::Lock { .. }, answer) => Err(refused("lock", answer)),
-            (Pending::Transact(mut outgoing, reply), answer) => {
-                let progress = outgoing.answer(answer);
-                self.proceed(progress, outgoing, reply);
+            (Pending::Transact(number, piece), answer) => {
+                if let Some((outgoing, _)) = self.transactions.get_mut(&number) {
+                    outgoing.answer(piece, answer);
+                    self.proceed(number);
+                }
                 Ok(())
             }
         }
@@ -356,9 +365,20 @@ impl<D: Database> Link<D> {
             .columns
             .iter()
             .map(|(table, columns)| {
+                let Asked { full, not_inserted } = columns;
                 let request = match protocol {
-                    Protocol::Plain => json!([{"columns": columns}]),
-                    _ => json!([{"columns": columns, "where": conditions.clauses(table, &schema)}]),
+                    Protocol::Plain => {
+                        let all: Vec<_> = full.iter().chain(not_inserted).collect();
+                        json!([{"columns": all}])
+                    }
+                    _ if not_inserted.is_empty() => {
+                        json!([{"columns": full, "where": conditions.clauses(table, &schema)}])
+                    }
+                    // Rows are chosen per table, so they are named once.
+                    _ => json!([
+                        {"columns": full, "where": conditions.clauses(table, &schema)},
+                        {"columns": not_inserted, "select": {"insert": false}},
+                    ]),
                 };
                 ((*table).to_owned(), request)
             })
@@ -513,33 +533,37 @@ impl<D: Database> Link<D> {
             let _ = reply.send(Err(TxnError::NotConnected));
             return;
         }
-        let mut outgoing = Box::new(Outgoing::new(D::NAME, txn, self.schema()));
-        let progress = outgoing.next();
-        self.proceed(progress, outgoing, reply);
+        let outgoing = Outgoing::new(D::NAME, txn, self.schema());
+        self.next_transaction += 1;
+        self.transactions
+            .insert(self.next_transaction, (outgoing, reply));
+        self.proceed(self.next_transaction);
     }
 
-    fn proceed(&mut self, progress: Progress, outgoing: Box<Outgoing>, reply: TxnReply) {
-        match progress {
-            Progress::Send(params) => self.request(
-                "transact",
-                &Json::Array(params),
-                Pending::Transact(outgoing, reply),
-            ),
-            Progress::Done(result) => {
-                let _ = reply.send(result);
+    fn proceed(&mut self, number: u64) {
+        while let Some((outgoing, _)) = self.transactions.get_mut(&number) {
+            match outgoing.next() {
+                Progress::Send(piece, params) => {
+                    self.request("transact", &params, Pending::Transact(number, piece));
+                }
+                Progress::Wait => return,
+                Progress::Done(result) => {
+                    if let Some((_, reply)) = self.transactions.remove(&number) {
+                        let _ = reply.send(result);
+                    }
+                }
             }
         }
     }
 
     /// The connection is over: whoever waits is told, and what cannot be resumed is forgotten.
     pub(super) fn close(&mut self, memory: &mut Memory, reason: &str) {
-        for (_, pending) in self.pending.drain() {
-            if let Pending::Transact(outgoing, reply) = pending {
-                let _ = reply.send(Err(TxnError::Lost {
-                    reason: reason.to_owned(),
-                    committed: outgoing.committed(),
-                }));
-            }
+        self.pending.clear();
+        for (_, (outgoing, reply)) in self.transactions.drain() {
+            let _ = reply.send(Err(TxnError::Lost {
+                reason: reason.to_owned(),
+                committed: outgoing.committed(),
+            }));
         }
         // Some rows may be shown by the old conditions and some by the new ones.
         if self.conditions_under_way {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::conditions::Asked;
 use super::server::Freshness;
 use super::{Conditions, Config, Monitored, Status};
 use crate::model::Uuid;
@@ -15,7 +16,7 @@ pub(super) struct Memory {
     /// Where to resume; zero: from the beginning.
     pub(super) last: Uuid,
     /// The tables and columns that `last` was about.
-    pub(super) columns: BTreeMap<&'static str, Vec<&'static str>>,
+    pub(super) columns: BTreeMap<&'static str, Asked>,
     /// The conditions that the replica shows.
     pub(super) shown: Conditions,
     pub(super) wanted: Conditions,

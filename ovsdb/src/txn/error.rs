@@ -218,6 +218,8 @@ pub enum TxnError {
         error: Box<OpError>,
         /// So many operations were committed in earlier pieces (zero unless the transaction was divisible).
         committed: usize,
+        /// Some operations behind the refused ones were executed all the same: what the database holds must be read anew.
+        gap: bool,
     },
     /// There is no usable connection at the moment; nothing was sent.
     #[error("not connected to the database")]

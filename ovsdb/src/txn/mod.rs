@@ -262,8 +262,8 @@ impl Txn {
     }
 
     /// What has been added so far makes sense without what follows: should the transaction be too large
-    /// ([`PIECE_OPS`]), it may be cut here. Pieces are sent in order, each when the one before it has succeeded. A
-    /// transaction in which this is never called is atomic whatever its size.
+    /// ([`PIECE_OPS`]), it may be cut here. Pieces are executed in order; a few are on their way at a time, so some
+    /// may be executed after one before them was refused ([`TxnError::Refused`] says so). A transaction in which this is never called is atomic whatever its size.
     ///
     /// Rows of tables that are no roots must be referred to by the time of the cut, else the server removes them.
     pub fn may_cut(&mut self) -> &mut Self {

@@ -1,22 +1,39 @@
 //! A transaction on its way: cut into pieces, without what the server does not know; and its reply read back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::Value as Json;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value as Json, json};
 
 use super::{Op, OpError, OpResult, PIECE_OPS, Txn, TxnError};
 use crate::model::Uuid;
 use crate::session::ServerSchema;
 use crate::wire::RpcError;
 
-/// What to do after a reply.
+/// How many pieces are on their way at a time: while the server executes one, the next is already there.
+const WINDOW: usize = 3;
+
+/// What to do next.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Send these parameters.
-    Send(Vec<Json>),
+    /// Send these parameters: a piece with that number.
+    Send(usize, Box<RawValue>),
+    /// Nothing before the next reply.
+    Wait,
     /// All pieces are done.
     Done(Result<Vec<OpResult>, TxnError>),
+}
+
+/// A piece on its way.
+#[derive(Debug)]
+struct Piece {
+    number: usize,
+    /// For each operation, its place in the transaction; `None` for added ones.
+    places: Vec<Option<usize>>,
+    /// The place after its last operation.
+    end: usize,
 }
 
 /// The state of a transaction between its pieces.
@@ -29,8 +46,12 @@ pub(crate) struct Outgoing {
     done: usize,
     /// First operation not yet sent.
     sent: usize,
-    /// For each operation of the piece under way, its place in the transaction; `None` for added ones.
-    places: Vec<Option<usize>>,
+    pieces: usize,
+    under_way: VecDeque<Piece>,
+    /// The first piece that was refused; nothing is sent after it.
+    refused: Option<OpError>,
+    /// A piece sent after it was executed nonetheless.
+    gap: bool,
     results: Vec<OpResult>,
 }
 
@@ -43,51 +64,92 @@ impl Outgoing {
             schema,
             done: 0,
             sent: 0,
-            places: Vec::new(),
+            pieces: 0,
+            under_way: VecDeque::new(),
+            refused: None,
+            gap: false,
             results,
         }
     }
 
-    /// Operations committed so far.
+    /// Operations committed so far, without gap.
     pub(crate) fn committed(&self) -> usize {
         self.done
     }
 
-    /// The next piece.
+    /// What to do now; asked until it says to wait or to be done.
     pub(crate) fn next(&mut self) -> Progress {
         loop {
-            if self.sent == self.txn.len() && self.sent > 0 {
-                return Progress::Done(Ok(std::mem::take(&mut self.results)));
-            }
-            let end = self.end_of_piece();
-            let mut params = vec![Json::from(self.database)];
-            self.places.clear();
-            for lock in &self.txn.locks {
-                params.push(json!({"op": "assert", "lock": lock}));
-                self.places.push(None);
-            }
-            let fixed = params.len();
-            for place in self.sent..end {
-                match render(&self.txn.ops[place], &self.schema) {
-                    Some(op) => {
-                        params.push(op);
-                        self.places.push(Some(place));
-                    }
-                    None => self.results[place].skipped = true,
+            let all_sent = self.pieces > 0 && self.sent == self.txn.len();
+            if self.refused.is_some() || all_sent {
+                if !self.under_way.is_empty() {
+                    return Progress::Wait;
                 }
+                return Progress::Done(match self.refused.take() {
+                    Some(error) => Err(TxnError::Refused {
+                        error: Box::new(error),
+                        committed: self.done,
+                        gap: self.gap,
+                    }),
+                    None => Ok(std::mem::take(&mut self.results)),
+                });
             }
-            self.sent = end;
-            // A piece of which nothing is left need not travel; an empty transaction may be one that asserts a lock.
-            if params.len() == fixed && end > 0 {
-                self.done = end;
-                continue;
+            if self.under_way.len() >= WINDOW {
+                return Progress::Wait;
             }
-            if let Some(comment) = &self.txn.comment {
-                params.push(json!({"op": "comment", "comment": comment}));
-                self.places.push(None);
+            if let Some((number, params)) = self.piece() {
+                return Progress::Send(number, params);
             }
-            return Progress::Send(params);
         }
+    }
+
+    /// The next piece; `None` if nothing is left of it.
+    fn piece(&mut self) -> Option<(usize, Box<RawValue>)> {
+        let end = self.end_of_piece();
+        let mut out = Vec::with_capacity(512 * (end - self.sent));
+        out.push(b'[');
+        json_to(&mut out, &self.database);
+        let mut places = Vec::with_capacity(end - self.sent + 2);
+        for lock in &self.txn.locks {
+            out.extend_from_slice(br#",{"op":"assert","lock":"#);
+            json_to(&mut out, lock);
+            out.push(b'}');
+            places.push(None);
+        }
+        let fixed = places.len();
+        for place in self.sent..end {
+            if render(&mut out, &self.txn.ops[place], &self.schema) {
+                places.push(Some(place));
+            } else {
+                self.results[place].skipped = true;
+            }
+        }
+        self.sent = end;
+        let number = self.pieces;
+        self.pieces += 1;
+        // A piece of which nothing is left need not travel; an empty transaction may be one that asserts a lock.
+        if places.len() == fixed && end > 0 {
+            match self.under_way.back_mut() {
+                Some(before) => before.end = end,
+                None => self.done = end,
+            }
+            return None;
+        }
+        if let Some(comment) = &self.txn.comment {
+            out.extend_from_slice(br#",{"op":"comment","comment":"#);
+            json_to(&mut out, comment);
+            out.push(b'}');
+            places.push(None);
+        }
+        out.push(b']');
+        self.under_way.push_back(Piece {
+            number,
+            places,
+            end,
+        });
+        let text = String::from_utf8(out).expect("JSON is written as UTF-8");
+        let params = RawValue::from_string(text).expect("what was written is JSON");
+        Some((number, params))
     }
 
     /// The last cut within reach, or else the first one beyond it.
@@ -96,48 +158,58 @@ impl Outgoing {
         if self.txn.len() <= reach {
             return self.txn.len();
         }
-        let ahead = self.txn.cuts.iter().copied().filter(|&cut| cut > self.sent);
-        let within = ahead.clone().take_while(|&cut| cut <= reach).last();
-        within
-            .or_else(|| ahead.clone().next())
-            .unwrap_or(self.txn.len())
+        let cuts = &self.txn.cuts;
+        let first = cuts.partition_point(|&cut| cut <= self.sent);
+        let beyond = cuts.partition_point(|&cut| cut <= reach);
+        let cut = if beyond > first {
+            Some(&cuts[beyond - 1])
+        } else {
+            cuts.get(first)
+        };
+        cut.copied().unwrap_or(self.txn.len())
     }
 
-    /// Takes the reply to the piece under way.
-    pub(crate) fn answer(&mut self, reply: Result<Option<&RawValue>, RpcError>) -> Progress {
-        let refused = |error: OpError, committed| {
-            Progress::Done(Err(TxnError::Refused {
-                error: Box::new(error),
-                committed,
-            }))
+    /// Takes the reply to a piece.
+    pub(crate) fn answer(&mut self, number: usize, reply: Result<Option<&RawValue>, RpcError>) {
+        let Some(at) = self.under_way.iter().position(|p| p.number == number) else {
+            return;
         };
-        let reply = match reply {
-            Ok(reply) => reply,
-            Err(error) => return refused(OpError::whole(&error), self.done),
+        let Some(piece) = self.under_way.remove(at) else {
+            return;
         };
+        let error = match reply {
+            Err(error) => Some(OpError::whole(&error)),
+            Ok(reply) => self.results_of(&piece, reply),
+        };
+        match error {
+            Some(error) => {
+                self.refused.get_or_insert(error);
+            }
+            None if self.refused.is_some() || at > 0 => self.gap = true,
+            None => self.done = piece.end,
+        }
+    }
+
+    /// Reads the results of a piece; yields its error if it was refused.
+    fn results_of(&mut self, piece: &Piece, reply: Option<&RawValue>) -> Option<OpError> {
         let Ok(elements) = serde_json::from_str::<Vec<Json>>(reply.map_or("null", RawValue::get))
         else {
             let error = RpcError {
                 error: "malformed reply".into(),
                 details: "to a transaction".into(),
             };
-            return refused(OpError::whole(&error), self.done);
+            return Some(OpError::whole(&error));
         };
         for (i, element) in elements.iter().enumerate() {
-            let place = self.places.get(i).copied().flatten();
+            let place = piece.places.get(i).copied().flatten();
             if element.get("error").is_some_and(|error| !error.is_null()) {
-                return refused(OpError::new(&self.txn, place, element), self.done);
+                return Some(OpError::new(&self.txn, place, element));
             }
             if let Some(place) = place {
                 self.results[place] = result(element);
             }
         }
-        self.done = self.sent;
-        if self.txn.is_empty() {
-            Progress::Done(Ok(Vec::new()))
-        } else {
-            self.next()
-        }
+        None
     }
 }
 
@@ -154,53 +226,127 @@ fn result(element: &Json) -> OpResult {
     }
 }
 
-fn this_row(uuid: Uuid) -> Json {
-    json!([["_uuid", "==", uuid.to_json()]])
+/// Appends the JSON text of a value.
+fn json_to<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(out, value).expect("JSON values have string keys only");
 }
 
-/// The columns that the server has, as a row.
-fn known(table: &str, row: &[(&'static str, Json)], schema: &ServerSchema) -> Map<String, Json> {
-    row.iter()
-        .filter(|(column, _)| schema.has_column(table, column))
-        .map(|(column, value)| ((*column).to_owned(), value.clone()))
-        .collect()
+fn this_row(out: &mut Vec<u8>, uuid: Uuid) {
+    out.extend_from_slice(br#","where":[["_uuid","==",["uuid",""#);
+    out.extend_from_slice(uuid.to_string().as_bytes());
+    out.extend_from_slice(br#""]]]"#);
 }
 
-/// The operation on the wire; `None` if the server knows nothing of what it is about.
-fn render(op: &Op, schema: &ServerSchema) -> Option<Json> {
-    match op {
-        Op::Raw(op) => Some(op.clone()),
-        Op::Insert { table, uuid, row } => schema.has_table(table).then(
-            || json!({"op": "insert", "table": table, "uuid": uuid.to_string(), "row": known(table, row, schema)}),
-        ),
-        Op::Update { table, uuid, row } => {
-            let row = known(table, row, schema);
-            (!row.is_empty()).then(|| json!({"op": "update", "table": table, "where": this_row(*uuid), "row": row}))
+/// Appends the members of a row that the server has columns for.
+fn known(out: &mut Vec<u8>, table: &str, row: &[(&'static str, Json)], schema: &ServerSchema) {
+    out.push(b'{');
+    let mut first = true;
+    for (column, value) in row.iter().filter(|(c, _)| schema.has_column(table, c)) {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
         }
-        Op::Mutate { table, uuid, mutations } => {
-            let known: Vec<_> = mutations.iter().filter(|(column, ..)| schema.has_column(table, column)).collect();
-            (!known.is_empty())
-                .then(|| json!({"op": "mutate", "table": table, "where": this_row(*uuid), "mutations": known}))
-        }
-        Op::Delete { table, uuid } => {
-            schema.has_table(table).then(|| json!({"op": "delete", "table": table, "where": this_row(*uuid)}))
-        }
-        Op::Wait { table, uuid, timeout_ms, equal, row } => {
-            let row = known(table, row, schema);
-            let columns: Vec<&String> = row.keys().collect();
-            let until = if *equal { "==" } else { "!=" };
-            (!row.is_empty()).then(|| {
-                json!({"op": "wait", "timeout": timeout_ms, "table": table, "where": this_row(*uuid),
-                       "columns": columns, "until": until, "rows": [row]})
-            })
-        }
+        json_to(out, column);
+        out.push(b':');
+        json_to(out, value);
     }
+    out.push(b'}');
+}
+
+/// Appends the operation as it goes on the wire, with a comma before it; not if the server knows nothing of what it is
+/// about.
+fn render(out: &mut Vec<u8>, op: &Op, schema: &ServerSchema) -> bool {
+    let begin = |out: &mut Vec<u8>, name: &str, table: &str| {
+        out.extend_from_slice(br#",{"op":"#);
+        json_to(out, name);
+        out.extend_from_slice(br#","table":"#);
+        json_to(out, table);
+    };
+    let any_known = |table: &str, row: &[(&'static str, Json)]| {
+        row.iter().any(|(column, _)| schema.has_column(table, column))
+    };
+    match op {
+        Op::Raw(op) => {
+            out.push(b',');
+            json_to(out, op);
+            return true;
+        }
+        Op::Insert { table, uuid, row } if schema.has_table(table) => {
+            begin(out, "insert", table);
+            out.extend_from_slice(br#","uuid":""#);
+            out.extend_from_slice(uuid.to_string().as_bytes());
+            out.extend_from_slice(br#"","row":"#);
+            known(out, table, row, schema);
+        }
+        Op::Update { table, uuid, row } if any_known(table, row) => {
+            begin(out, "update", table);
+            this_row(out, *uuid);
+            out.extend_from_slice(br#","row":"#);
+            known(out, table, row, schema);
+        }
+        Op::Mutate {
+            table,
+            uuid,
+            mutations,
+        } => {
+            let known: Vec<_> = mutations
+                .iter()
+                .filter(|(column, ..)| schema.has_column(table, column))
+                .collect();
+            if known.is_empty() {
+                return false;
+            }
+            begin(out, "mutate", table);
+            this_row(out, *uuid);
+            out.extend_from_slice(br#","mutations":"#);
+            json_to(out, &known);
+        }
+        Op::Delete { table, uuid } if schema.has_table(table) => {
+            begin(out, "delete", table);
+            this_row(out, *uuid);
+        }
+        Op::Wait {
+            table,
+            uuid,
+            timeout_ms,
+            equal,
+            row,
+        } if any_known(table, row) => {
+            begin(out, "wait", table);
+            this_row(out, *uuid);
+            out.extend_from_slice(br#","timeout":"#);
+            json_to(out, timeout_ms);
+            out.extend_from_slice(br#","columns":"#);
+            let columns: Vec<&str> = row
+                .iter()
+                .map(|(column, _)| *column)
+                .filter(|column| schema.has_column(table, column))
+                .collect();
+            json_to(out, &columns);
+            out.extend_from_slice(br#","until":"#);
+            json_to(out, if *equal { "==" } else { "!=" });
+            out.extend_from_slice(br#","rows":["#);
+            known(out, table, row, schema);
+            out.push(b']');
+        }
+        _ => return false,
+    }
+    out.push(b'}');
+    true
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::OpErrorKind;
     use super::*;
+
+    fn sent(progress: Progress) -> (usize, Vec<Json>) {
+        let Progress::Send(number, params) = progress else {
+            panic!("{progress:?}")
+        };
+        (number, serde_json::from_str(params.get()).unwrap())
+    }
 
     fn schema() -> Arc<ServerSchema> {
         let text = r#"{"name":"t","version":"1.0.0","tables":{"A":{"columns":{"name":{"type":"string"}}}}}"#;
@@ -233,14 +379,13 @@ mod tests {
             ..Txn::default()
         };
         let mut out = Outgoing::new("t", txn, schema());
-        let Progress::Send(params) = out.next() else {
-            panic!()
-        };
+        let (number, params) = sent(out.next());
         assert_eq!(params.len(), 2);
         assert_eq!(params[1]["row"], json!({"name": "x"}));
-        let done = out.answer(Ok(Some(&reply(
-            r#"[{"uuid":["uuid","00000000-0000-0000-0000-000000000002"]}]"#,
-        ))));
+        assert!(matches!(out.next(), Progress::Wait));
+        let answer = reply(r#"[{"uuid":["uuid","00000000-0000-0000-0000-000000000002"]}]"#);
+        out.answer(number, Ok(Some(&answer)));
+        let done = out.next();
         let Progress::Done(Ok(results)) = done else {
             panic!("{done:?}")
         };
@@ -252,7 +397,7 @@ mod tests {
     fn large_transactions_are_cut_where_allowed() {
         let mut txn = Txn::new();
         txn.assert_lock("l").comment("c");
-        for i in 0..(PIECE_OPS as u128 * 2) {
+        for i in 0..(PIECE_OPS as u128 * 5) {
             txn.ops.push(insert("A", i, &["name"]));
             if i % 300 == 299 {
                 txn.may_cut();
@@ -260,15 +405,53 @@ mod tests {
         }
         let mut out = Outgoing::new("t", txn, schema());
         let mut sizes = Vec::new();
-        let mut next = out.next();
-        while let Progress::Send(params) = next {
-            assert_eq!(params[1]["op"], "assert");
-            assert_eq!(params.last().unwrap()["op"], "comment");
-            sizes.push(params.len() - 3);
-            next = out.answer(Ok(Some(&reply("[]"))));
+        loop {
+            match out.next() {
+                Progress::Send(_, params) => {
+                    let params: Vec<Json> = serde_json::from_str(params.get()).unwrap();
+                    assert_eq!(params[1]["op"], "assert");
+                    assert_eq!(params.last().unwrap()["op"], "comment");
+                    sizes.push(params.len() - 3);
+                }
+                Progress::Wait => {
+                    let first = out.under_way[0].number;
+                    out.answer(first, Ok(Some(&reply("[]"))));
+                }
+                Progress::Done(result) => {
+                    assert_eq!(result.unwrap().len(), PIECE_OPS * 5);
+                    break;
+                }
+            }
         }
-        assert_eq!(sizes, [900, 900, 200]);
-        assert!(matches!(next, Progress::Done(Ok(results)) if results.len() == PIECE_OPS * 2));
+        assert_eq!(sizes, [900, 900, 900, 900, 900, 500]);
+    }
+
+    /// Pieces that were already on their way when one before them was refused may have been executed.
+    #[test]
+    fn pieces_behind_a_refused_one() {
+        let refusal = r#"[null,{"error":"constraint violation","details":"x"}]"#;
+        for (last, gap) in [("[]", true), (refusal, false)] {
+            let mut txn = Txn::new();
+            for i in 0..(PIECE_OPS as u128 * 5) {
+                txn.ops.push(insert("A", i, &["name"]));
+                txn.may_cut();
+            }
+            let mut out = Outgoing::new("t", txn, schema());
+            for number in 0..WINDOW {
+                assert_eq!(sent(out.next()).0, number);
+            }
+            assert!(matches!(out.next(), Progress::Wait));
+            out.answer(0, Ok(Some(&reply("[]"))));
+            assert_eq!(sent(out.next()).0, 3);
+            out.answer(1, Ok(Some(&reply(refusal))));
+            out.answer(2, Ok(Some(&reply(refusal))));
+            assert!(matches!(out.next(), Progress::Wait));
+            out.answer(3, Ok(Some(&reply(last))));
+            let Progress::Done(Err(TxnError::Refused { committed, gap: was, error })) = out.next() else {
+                panic!()
+            };
+            assert_eq!((committed, was, error.op), (PIECE_OPS, gap, Some(PIECE_OPS + 1)));
+        }
     }
 
     #[test]
@@ -280,8 +463,9 @@ mod tests {
             };
             txn.assert_lock("l");
             let mut out = Outgoing::new("t", txn, schema());
-            let _ = out.next();
-            let Progress::Done(Err(error)) = out.answer(Ok(Some(&reply(text)))) else {
+            let (number, _) = sent(out.next());
+            out.answer(number, Ok(Some(&reply(text))));
+            let Progress::Done(Err(error)) = out.next() else {
                 panic!()
             };
             error.refusal().unwrap().clone()

@@ -104,6 +104,7 @@ async fn errors_say_which_row() {
         Err(TxnError::Refused {
             error,
             committed: 0,
+            gap: false,
         }) => *error,
         other => panic!("{other:?}"),
     };

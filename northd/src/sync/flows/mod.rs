@@ -82,6 +82,8 @@ pub struct Flows {
     dirty: FxHashSet<Arc<LogicalFlow>>,
     /// Rows without a wanted flow.
     orphans: FxHashSet<Uuid>,
+    /// Of these, those of which it is only known that they are there.
+    unseen: FxHashSet<Uuid>,
     /// Flows that name a datapath that has no row yet.
     waiting: FxHashMap<Uuid, Vec<Arc<LogicalFlow>>>,
     /// How often flows name a datapath.
@@ -183,6 +185,7 @@ impl Flows {
         self.have.clear();
         self.by_content.clear();
         self.orphans.clear();
+        self.unseen.clear();
         self.expected.clear();
         for wanted in self.wanted.values_mut() {
             wanted.row = None;

@@ -9,12 +9,35 @@ use super::columns::{content_of, hint_of};
 use super::{Datapaths, Flows, Group, Have};
 use crate::output::LogicalFlow;
 
+/// Columns that no flow leaves empty.
+const CONTENTS: u64 = sb::logical_flow::MATCH | sb::logical_flow::ACTIONS;
+
 impl Flows {
+    /// There are rows whose contents are not known: somebody else inserted them after the snapshot.
+    pub fn has_unseen(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
     /// Follows the southbound.
     pub fn update(&mut self, update: &RowUpdate<sb::LogicalFlow>) {
         let uuid = update.head.uuid;
         let row = &update.row;
         match update.head.kind {
+            // The server announces what has been inserted without its contents, since it was us. What was not is nobody's.
+            UpdateKind::Insert if update.head.columns & CONTENTS == 0 => {
+                if !self.have.contains_key(&uuid) {
+                    let have = Have {
+                        content: uuid.0 as u64,
+                        datapath: None,
+                        group: None,
+                        hint: 0,
+                        flow: None,
+                    };
+                    self.add_row(uuid, have);
+                    self.orphans.insert(uuid);
+                    self.unseen.insert(uuid);
+                }
+            }
             UpdateKind::Initial | UpdateKind::Insert => {
                 let content = content_of(
                     &row.pipeline,
@@ -76,6 +99,7 @@ impl Flows {
     /// A row is gone; returns the flow it stood for.
     pub(super) fn drop_row(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
         self.orphans.remove(&uuid);
+        self.unseen.remove(&uuid);
         let flow = self.detach(uuid);
         let have = self.have.remove(&uuid)?;
         if let Some(rows) = self.by_content.get_mut(&have.content) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use weft_ovsdb::model::{Set, Uuid};
+use weft_ovsdb::model::{Row, Set, Uuid};
 use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
@@ -198,7 +198,7 @@ impl Flows {
             if let Some(wanted) = self.wanted.get_mut(flow) {
                 wanted.row = Some(uuid);
             }
-            let op = txn.insert(&new, column::ALL & !column::FLOW_DESC, uuid);
+            let op = txn.insert(&new, new.nondefault_columns(), uuid);
             self.journal.push((op, Undo::Inserted(uuid)));
             op
         };
