@@ -191,10 +191,9 @@ impl Core {
     }
 
     /// The datapaths that matter here.
-    pub fn local_datapaths(&self) -> LocalSet {
+    pub fn local_datapaths(&self) -> std::sync::Arc<LocalSet> {
         self.engine
             .value::<LocalSet>(SET.id(), Key::Global)
-            .map(|set| (*set).clone())
             .unwrap_or_default()
     }
 

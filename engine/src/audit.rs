@@ -1,6 +1,6 @@
 //! The check that what was reached by steps equals what a fresh start gives.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 
 use crate::{Engine, GraphError, KindId, Program};
@@ -18,7 +18,28 @@ pub enum Difference<P: Program> {
     ExtraDiagnostic(KindId, P::Key, P::Diagnostic),
 }
 
+/// Diagnostics of a unit.
+type Complaints<P> = Vec<(KindId, <P as Program>::Key, Vec<<P as Program>::Diagnostic>)>;
+
+/// What an engine had when the audit was asked for. It can be carried out on another thread while the engine goes on,
+/// with copies of the inputs and ledgers of that moment.
+#[derive(Debug)]
+pub struct Audit<P: Program> {
+    roots: Vec<(KindId, P::Key)>,
+    outputs: Vec<P::Output>,
+    diagnostics: Complaints<P>,
+}
+
 impl<P: Program> Engine<P> {
+    /// Takes down what there is, to be compared with a fresh start.
+    pub fn begin_audit(&self) -> Audit<P> {
+        Audit {
+            roots: self.roots().collect(),
+            outputs: self.outputs().cloned().collect(),
+            diagnostics: complaints(self),
+        }
+    }
+
     /// Computes everything anew from the same roots in a second engine and lists the differences. `ledgers` should be
     /// a copy of the engine's: allocations made before are kept, new ones would show as differences.
     pub fn audit(
@@ -26,34 +47,49 @@ impl<P: Program> Engine<P> {
         inputs: &P::Inputs,
         ledgers: &mut P::Ledgers,
     ) -> Result<Vec<Difference<P>>, GraphError> {
+        self.begin_audit().finish(inputs, ledgers)
+    }
+}
+
+fn complaints<P: Program>(engine: &Engine<P>) -> Complaints<P> {
+    let all = engine.diagnostics_by_unit();
+    all.map(|(kind, key, list)| (kind, key, list.to_vec()))
+        .collect()
+}
+
+impl<P: Program> Audit<P> {
+    /// Computes everything anew in an engine of its own and lists the differences.
+    pub fn finish(
+        self,
+        inputs: &P::Inputs,
+        ledgers: &mut P::Ledgers,
+    ) -> Result<Vec<Difference<P>>, GraphError> {
         let mut fresh = Engine::<P>::new()?;
-        for (kind, key) in self.roots() {
+        for (kind, key) in self.roots {
             fresh.ensure(kind, key);
         }
         fresh.run(inputs, ledgers);
         let mut differences = Vec::new();
-        let ours: HashSet<&P::Output, FxBuildHasher> = self.outputs().collect();
+        let ours: HashSet<&P::Output, FxBuildHasher> = self.outputs.iter().collect();
         let theirs: HashSet<&P::Output, FxBuildHasher> = fresh.outputs().collect();
-        differences.extend(
-            theirs
-                .iter()
-                .filter(|o| !ours.contains(*o))
-                .map(|o| Difference::Missing((*o).clone())),
-        );
-        differences.extend(
-            ours.iter()
-                .filter(|o| !theirs.contains(*o))
-                .map(|o| Difference::Extra((*o).clone())),
-        );
+        let missing = theirs.iter().filter(|o| !ours.contains(*o));
+        differences.extend(missing.map(|o| Difference::Missing((*o).clone())));
+        let extra = ours.iter().filter(|o| !theirs.contains(*o));
+        differences.extend(extra.map(|o| Difference::Extra((*o).clone())));
+        let said: HashMap<_, _, FxBuildHasher> = self
+            .diagnostics
+            .iter()
+            .map(|(kind, key, list)| ((kind.0, *key), &list[..]))
+            .collect();
         for (kind, key, list) in fresh.diagnostics_by_unit() {
-            let here = self.diagnostics_of(kind, key);
+            let here = said.get(&(kind.0, key)).copied().unwrap_or_default();
             let lost = list.iter().filter(|d| !here.contains(d));
             differences.extend(lost.map(|d| Difference::MissingDiagnostic(kind, key, d.clone())));
         }
-        for (kind, key, list) in self.diagnostics_by_unit() {
-            let there = fresh.diagnostics_of(kind, key);
+        for (kind, key, list) in &self.diagnostics {
+            let there = fresh.diagnostics_of(*kind, *key);
             let stale = list.iter().filter(|d| !there.contains(d));
-            differences.extend(stale.map(|d| Difference::ExtraDiagnostic(kind, key, d.clone())));
+            differences.extend(stale.map(|d| Difference::ExtraDiagnostic(*kind, *key, d.clone())));
         }
         Ok(differences)
     }

@@ -36,7 +36,7 @@ mod units;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-pub use audit::Difference;
+pub use audit::{Audit, Difference};
 pub use cx::Cx;
 pub use engine::{Delta, Engine};
 pub use graph::GraphError;

@@ -99,7 +99,11 @@ pub struct Refusal {
 pub struct Installer {
     flows: FxHashMap<FlowKey, Entry>,
     dirty: FxHashSet<FlowKey>,
+    /// How many of the flows are wanted.
+    wanted: usize,
     numbers: Numbers,
+    /// Groups to compare.
+    dirty_groups: FxHashSet<u32>,
     /// Groups there.
     groups: FxHashMap<u32, Group>,
     /// Wanted meters by name.
@@ -142,6 +146,7 @@ impl Installer {
         self.numbers.acquire(flow);
         let key = self.key(flow);
         let entry = self.flows.entry(key.clone()).or_default();
+        self.wanted += usize::from(entry.wanted.is_empty());
         entry.wanted.push(Arc::clone(flow));
         entry.wanted.sort_by(order);
         self.dirty.insert(key);
@@ -150,7 +155,9 @@ impl Installer {
     fn remove(&mut self, flow: &Arc<Flow>) {
         let key = self.key(flow);
         if let Some(entry) = self.flows.get_mut(&key) {
+            let before = entry.wanted.is_empty();
             entry.wanted.retain(|wanted| wanted != flow);
+            self.wanted -= usize::from(!before && entry.wanted.is_empty());
             self.dirty.insert(key);
         }
         self.numbers.release(flow);
@@ -201,6 +208,9 @@ impl Installer {
             .into_iter()
             .map(|group| (group.group_id, group.group))
             .collect();
+        self.dirty_groups = self.groups.keys().copied().collect();
+        let wanted = self.numbers.groups().map(|(_, id)| id);
+        self.dirty_groups.extend(wanted);
         self.meters_there = meters
             .into_iter()
             .map(|meter| (meter.meter_id, meter.meter))
@@ -221,31 +231,28 @@ impl Installer {
             batch.subjects.push(Subject::Meter(id));
             self.meters_there.insert(id, meter.clone());
         }
-        let wanted_groups: FxHashMap<u32, Group> = self
-            .numbers
-            .groups()
-            .map(|(spec, id)| (id, group(spec)))
-            .collect();
-        for (&id, group) in &wanted_groups {
+        let changed = self.numbers.changed_groups();
+        self.dirty_groups.extend(changed);
+        let mut groups: Vec<u32> = self.dirty_groups.drain().collect();
+        groups.sort_unstable();
+        let mut gone = Vec::new();
+        for id in groups {
+            let Some(group) = self.numbers.group_of(id).map(|spec| group(spec)) else {
+                gone.extend(self.groups.remove(&id).map(|_| id));
+                continue;
+            };
             let message = match self.groups.get(&id) {
-                Some(there) if there == group => continue,
+                Some(there) if *there == group => continue,
                 Some(_) => GroupMod::modify(id, group.clone()),
                 None => GroupMod::add(id, group.clone()),
             };
             batch.bundle.push(Message::GroupMod(message));
             batch.subjects.push(Subject::Group(id));
-            self.groups.insert(id, group.clone());
+            self.groups.insert(id, group);
         }
         self.flow_mods(&mut batch);
         // Only now: deleting a group deletes the flows that use it.
-        let gone: Vec<u32> = self
-            .groups
-            .keys()
-            .filter(|id| !wanted_groups.contains_key(id))
-            .copied()
-            .collect();
         for id in gone {
-            self.groups.remove(&id);
             batch.bundle.push(Message::GroupMod(GroupMod::delete(id)));
             batch.subjects.push(Subject::Group(id));
         }
@@ -336,6 +343,7 @@ impl Installer {
             }
             Subject::Group(id) => {
                 self.groups.remove(id);
+                self.dirty_groups.insert(*id);
                 refusal(format!("group {id}"), 0)
             }
             Subject::Meter(id) => {
@@ -352,10 +360,7 @@ impl Installer {
 
     /// Flows that are wanted.
     pub fn wanted_count(&self) -> usize {
-        self.flows
-            .values()
-            .filter(|entry| !entry.wanted.is_empty())
-            .count()
+        self.wanted
     }
 
     /// Wanted groups with their numbers, for people.

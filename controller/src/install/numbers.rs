@@ -4,7 +4,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::Str;
 
 use crate::flow::{Body, ConjId, Flow, GroupSpec};
@@ -16,7 +16,9 @@ const MAX_METER: u32 = 1 << 16;
 #[derive(Debug)]
 struct Counted<K> {
     of: FxHashMap<K, (u32, usize)>,
-    taken: FxHashMap<u32, ()>,
+    taken: FxHashMap<u32, K>,
+    /// Numbers that came into or went out of use since somebody looked.
+    changed: FxHashSet<u32>,
     /// Numbers are from 1 to below this.
     limit: u32,
 }
@@ -26,6 +28,7 @@ impl<K: Hash + Eq + Clone> Counted<K> {
         Counted {
             of: FxHashMap::default(),
             taken: FxHashMap::default(),
+            changed: FxHashSet::default(),
             limit,
         }
     }
@@ -41,7 +44,8 @@ impl<K: Hash + Eq + Clone> Counted<K> {
         while self.taken.contains_key(&number) {
             number = number % (self.limit - 1) + 1;
         }
-        self.taken.insert(number, ());
+        self.taken.insert(number, key.clone());
+        self.changed.insert(number);
         self.of.insert(key.clone(), (number, 1));
     }
 
@@ -52,6 +56,7 @@ impl<K: Hash + Eq + Clone> Counted<K> {
         *count -= 1;
         if *count == 0 {
             self.taken.remove(number);
+            self.changed.insert(*number);
             self.of.remove(key);
         }
     }
@@ -137,6 +142,19 @@ impl Numbers {
             .of
             .iter()
             .map(|(spec, (number, _))| (spec, *number))
+    }
+
+    /// What stands behind the number of a group.
+    pub fn group_of(&self, number: u32) -> Option<&Arc<GroupSpec>> {
+        self.groups.taken.get(&number)
+    }
+
+    /// Numbers of groups that came into or went out of use since the last call.
+    pub fn changed_groups(&mut self) -> FxHashSet<u32> {
+        // Of the others nobody asks.
+        self.conjunctions.changed.clear();
+        self.meters.changed.clear();
+        std::mem::take(&mut self.groups.changed)
     }
 
     /// The number of a meter that some flow refers to.

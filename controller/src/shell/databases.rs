@@ -28,6 +28,9 @@ impl Shell {
         };
         let changes = self.core.apply_vs(updates, snapshot);
         for change in &changes {
+            if matches!(change, vs::Change::Interface(_)) {
+                self.conditions_of.clear();
+            }
             // An interface plugged anew claims its port again, whoever has it.
             if let vs::Change::Interface(c) = change
                 && c.touches(vs::interface::OFPORT | vs::interface::EXTERNAL_IDS)
@@ -89,6 +92,9 @@ impl Shell {
             .and_then(|me| me.chassis)
             .or_else(|| self.own_chassis());
         for change in &changes {
+            if matches!(change, sb::Change::DatapathBinding(_)) {
+                self.conditions_of.clear();
+            }
             let sb::Change::PortBinding(c) = change else {
                 continue;
             };
@@ -215,10 +221,12 @@ impl Shell {
         let Some(handle) = self.sb.as_ref().map(Session::handle) else {
             return;
         };
-        let wanted = monitor::conditions(&self.core);
-        if wanted != self.conditions {
-            self.conditions_sent = handle.set_conditions(wanted.clone()).await;
-            self.conditions = wanted;
+        if self.conditions_of.moved(&self.core) {
+            let wanted = monitor::conditions(&self.core);
+            if wanted != self.conditions {
+                self.conditions_sent = handle.set_conditions(wanted.clone()).await;
+                self.conditions = wanted;
+            }
         }
         if !self.settled && self.sb_known && self.conditions_applied >= self.conditions_sent {
             tracing::info!(target: "controller", "southbound worked in: {} flows", self.installer.wanted_count());

@@ -99,6 +99,7 @@ pub(crate) struct Shell {
     sb_remote: Option<String>,
     sb_known: bool,
     conditions: Conditions,
+    conditions_of: monitor::Basis,
     conditions_sent: u64,
     conditions_applied: u64,
 
@@ -179,6 +180,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         sb_remote: None,
         sb_known: false,
         conditions: Conditions::new(),
+        conditions_of: monitor::Basis::default(),
         conditions_sent: 0,
         conditions_applied: 0,
         links,

@@ -3,12 +3,16 @@
 //! Unless `ovn-monitor-all` is set: the rows of the datapaths that matter here, and of the others what is needed to find
 //! out which datapaths matter (ports that are or could be bound here, patch ports).
 
+use std::sync::Arc;
+
 use serde_json::json;
 use weft_ovsdb::model::Uuid;
 use weft_ovsdb::session::{Clause, Conditions, Function, Monitored};
 use weft_schemas::{sb, vs};
 
+use crate::config::{Config, Me};
 use crate::core::Core;
+use crate::local_datapaths::LocalSet;
 
 /// The tables and columns of the southbound that are used.
 pub fn sb_columns() -> Monitored {
@@ -93,6 +97,30 @@ pub fn vs_columns() -> Monitored {
         .table(T::Qos as u8, !0)
         .table(T::Queue as u8, !0)
         .table(T::Ssl as u8, !0)
+}
+
+/// What [`conditions`] last came from, to tell whether they can have changed: with some hundreds of datapaths they are
+/// thousands of clauses, and most changes leave them as they are.
+#[derive(Default)]
+pub struct Basis(Option<(Option<Arc<Me>>, Option<Arc<Config>>, Arc<LocalSet>)>);
+
+impl Basis {
+    /// An interface or the row of a datapath changed: what was said is void.
+    pub fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// Whether conditions may differ from those of the last call. (The engine keeps a value that comes out equal.)
+    pub fn moved(&mut self, core: &Core) -> bool {
+        let now = (core.me(), core.config(), core.local_datapaths());
+        let same = self.0.as_ref().is_some_and(|was| {
+            was.0.as_ref().map(Arc::as_ptr) == now.0.as_ref().map(Arc::as_ptr)
+                && was.1.as_ref().map(Arc::as_ptr) == now.1.as_ref().map(Arc::as_ptr)
+                && Arc::ptr_eq(&was.2, &now.2)
+        });
+        self.0 = Some(now);
+        !same
+    }
 }
 
 /// The rows needed, as far as is known now. Seeing them can show that more are needed.

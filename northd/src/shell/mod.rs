@@ -10,6 +10,7 @@
 //! database is sent; what arrives meanwhile is compiled but waits for the answer. Only the holder of the southbound's
 //! lock `ovn_northd` compiles and writes; the others keep their replicas up to date.
 
+mod audit;
 mod commands;
 mod report;
 
@@ -32,6 +33,7 @@ use crate::address::Mac;
 use crate::compiler::Compiler;
 use crate::program::Settings;
 use crate::sync::Sync;
+use audit::SelfAudit;
 use commands::Command;
 use report::Report;
 
@@ -130,6 +132,7 @@ struct Northd {
     sb_answer: Option<JoinHandle<Answer>>,
     /// A thorough comparison is waiting to be done.
     recompute: bool,
+    audit: SelfAudit,
 }
 
 /// Runs until somebody asks the daemon to end.
@@ -185,6 +188,7 @@ pub async fn run(context: Context, args: Args) -> Result<(), Fatal> {
         nb_answer: None,
         sb_answer: None,
         recompute: false,
+        audit: SelfAudit::default(),
     };
     northd.serve(commands).await
 }
@@ -265,9 +269,13 @@ impl Northd {
     async fn serve(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> Result<(), Fatal> {
         let shutdown = self.context.shutdown.clone();
         loop {
-            let sleep = self
-                .sync
-                .wake_at_ms()
+            let now = self.steady_ms();
+            // One that is overdue waits for both databases to be settled, which makes itself felt.
+            let audit = self.audit.due_ms().filter(|due| *due > now);
+            let sleep = [self.sync.wake_at_ms(), audit]
+                .into_iter()
+                .flatten()
+                .min()
                 .map(|at| Duration::from_millis((at - self.steady_ms()).max(1) as u64));
             tokio::select! {
                 _ = shutdown.requested() => return Ok(()),
@@ -285,6 +293,9 @@ impl Northd {
                         self.sb.handle().reconnect(true);
                     }
                 }
+                result = self.audit.finished() => if self.audit.took(result) {
+                    self.compiler.recompute();
+                },
                 Some(command) = commands.recv() => self.command(command)?,
                 () = sleep_for(sleep) => {}
             }
@@ -381,6 +392,9 @@ impl Northd {
         let Some((_, global)) = nb.nb_global.iter().next() else {
             return;
         };
+        let interval = global.options.get(audit::INTERVAL);
+        self.audit
+            .every(interval.and_then(|text| text.parse().ok()), self.steady_ms());
         if let Some(interval) = global
             .options
             .get("northd_probe_interval")
@@ -436,6 +450,10 @@ impl Northd {
             self.sync.set_nb_cfg(nb_cfg);
         }
         self.send();
+        let now = self.steady_ms();
+        if self.audit.is_due(now) && self.sync.is_settled() {
+            self.audit.begin(&self.compiler, now);
+        }
         self.report.refused(self.sync.complaints());
         self.report.set_counts(&self.compiler, &self.sync);
         Ok(())

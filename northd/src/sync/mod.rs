@@ -224,8 +224,13 @@ impl Sync {
             let set_aside =
                 |subject: &Subject| aside.get(subject).is_some_and(|aside| !aside.tried);
             let plan = self.flows.plan(&mut txn, &self.rows, max, &set_aside);
+            let max_rows = match self.limit {
+                None if db.datapath_binding.is_empty() => usize::MAX,
+                _ => max,
+            };
+            let flows_gone = self.flows.is_settled();
             self.rows
-                .flush(&mut txn, db, self.flows.is_settled(), max, &mut written);
+                .flush(&mut txn, db, flows_gone, max_rows, &mut written);
             self.flows.write(plan, &mut txn, &self.rows, &mut written);
             let complete = self.flows.is_settled() && self.rows.is_settled();
             let nb_cfg = self.nb_cfg.filter(|_| complete);

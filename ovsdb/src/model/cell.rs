@@ -3,7 +3,7 @@
 //! Generated row types only say which [`Cell`] each column is; parsing, merging and writing live here, once, instead of
 //! in every one of the hundred row types.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::Value as Json;
@@ -50,6 +50,8 @@ pub trait Scalar: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     fn from_token(token: Token<'_>) -> Option<Self>;
     /// The JSON form.
     fn to_json(&self) -> Json;
+    /// Appends the text of the JSON form.
+    fn write_json(&self, out: &mut String);
 }
 
 impl Scalar for Str {
@@ -64,6 +66,9 @@ impl Scalar for Str {
     fn to_json(&self) -> Json {
         Json::String(self.as_ref().to_owned())
     }
+    fn write_json(&self, out: &mut String) {
+        write_text(out, self);
+    }
 }
 
 impl Scalar for i64 {
@@ -76,6 +81,9 @@ impl Scalar for i64 {
     }
     fn to_json(&self) -> Json {
         Json::from(*self)
+    }
+    fn write_json(&self, out: &mut String) {
+        let _ = write!(out, "{self}");
     }
 }
 
@@ -91,6 +99,9 @@ impl Scalar for f64 {
     fn to_json(&self) -> Json {
         Json::from(*self)
     }
+    fn write_json(&self, out: &mut String) {
+        out.push_str(&Json::from(*self).to_string());
+    }
 }
 
 impl Scalar for bool {
@@ -103,6 +114,9 @@ impl Scalar for bool {
     }
     fn to_json(&self) -> Json {
         Json::Bool(*self)
+    }
+    fn write_json(&self, out: &mut String) {
+        out.push_str(if *self { "true" } else { "false" });
     }
 }
 
@@ -117,6 +131,9 @@ impl Scalar for Uuid {
     fn to_json(&self) -> Json {
         Uuid::to_json(*self)
     }
+    fn write_json(&self, out: &mut String) {
+        let _ = write!(out, r#"["uuid","{self}"]"#);
+    }
 }
 
 /// A column's Rust type: an atom, an optional atom, a set or a map.
@@ -129,6 +146,8 @@ pub trait Value: Clone + Default + PartialEq + fmt::Debug {
     fn merge(&mut self, delta: &Self);
     /// The JSON form.
     fn to_json(&self) -> Json;
+    /// Appends the text of the JSON form.
+    fn write_json(&self, out: &mut String);
 }
 
 macro_rules! atom_value {
@@ -144,6 +163,9 @@ macro_rules! atom_value {
             }
             fn to_json(&self) -> Json {
                 Scalar::to_json(self)
+            }
+            fn write_json(&self, out: &mut String) {
+                Scalar::write_json(self, out);
             }
         }
     )* };
@@ -165,6 +187,12 @@ impl<T: Scalar> Value for Option<T> {
             None => tagged("set", vec![]),
         }
     }
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Some(value) => value.write_json(out),
+            None => out.push_str(r#"["set",[]]"#),
+        }
+    }
 }
 
 impl<T: Scalar + Ord> Value for Set<T> {
@@ -180,6 +208,21 @@ impl<T: Scalar + Ord> Value for Set<T> {
         match &**self {
             [one] => one.to_json(),
             many => tagged("set", many.iter().map(Scalar::to_json).collect()),
+        }
+    }
+    fn write_json(&self, out: &mut String) {
+        match &**self {
+            [one] => one.write_json(out),
+            many => {
+                out.push_str(r#"["set",["#);
+                for (i, element) in many.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    element.write_json(out);
+                }
+                out.push_str("]]");
+            }
         }
     }
 }
@@ -201,6 +244,36 @@ impl<K: Scalar + Ord, V: Scalar> Value for Map<K, V> {
                 .collect(),
         )
     }
+    fn write_json(&self, out: &mut String) {
+        out.push_str(r#"["map",["#);
+        for (i, (k, v)) in self.iter().enumerate() {
+            out.push_str(if i > 0 { ",[" } else { "[" });
+            k.write_json(out);
+            out.push(',');
+            v.write_json(out);
+            out.push(']');
+        }
+        out.push_str("]]");
+    }
+}
+
+/// Appends a string as JSON.
+fn write_text(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| matches!(c, '"' | '\\' | '\0'..='\x1f')) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            control => {
+                let _ = write!(out, "\\u{control:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 /// `[tag, list]`: the JSON form of sets and maps.
@@ -232,6 +305,10 @@ macro_rules! cells {
             #[must_use]
             pub fn to_json(self) -> Json {
                 match self { $(Cell::$variant(value) => Value::to_json(value),)* }
+            }
+            /// Appends the text of the JSON form.
+            pub fn write_json(self, out: &mut String) {
+                match self { $(Cell::$variant(value) => Value::write_json(value, out),)* }
             }
             /// Whether the column has the value it has in a new row.
             #[must_use]
@@ -505,5 +582,40 @@ impl<'de, K: Scalar, V: Scalar> Visitor<'de> for PairSeed<K, V> {
         let value = seq.next_element_seed(AtomSeed(std::marker::PhantomData))?;
         key.zip(value)
             .ok_or_else(|| de::Error::invalid_length(2, &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_that_of_the_json() {
+        fn same<V: Value>(value: V) {
+            let mut text = String::new();
+            value.write_json(&mut text);
+            let read: Json = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, value.to_json(), "{text}");
+        }
+        let all: String = (0..=0x2ff).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "\"", "\\", "a\nb\u{1f}\u{7f}", "ü\"ü\\ü", &all] {
+            let text: Str = text.into();
+            same(text.clone());
+            same(Some(text.clone()));
+            same(Set::from(vec![text.clone()]));
+            same(Set::from(vec![text.clone(), "z".into()]));
+            same(Map::from(vec![(text.clone(), text), ("z".into(), "\t".into())]));
+        }
+        same(Map::<Str, Str>::default());
+        same(Set::<Uuid>::default());
+        same(Set::from(vec![Uuid(1), Uuid(2)]));
+        same(None::<i64>);
+        for number in [0, -1, i64::MAX, i64::MIN] {
+            same(number);
+        }
+        for number in [0.0, -1.5, 1e300] {
+            same(number);
+        }
+        same(true);
     }
 }

@@ -34,12 +34,12 @@ pub(crate) enum Op {
     Insert {
         table: &'static str,
         uuid: Uuid,
-        row: Vec<(&'static str, Json)>,
+        row: Cells,
     },
     Update {
         table: &'static str,
         uuid: Uuid,
-        row: Vec<(&'static str, Json)>,
+        row: Cells,
     },
     Mutate {
         table: &'static str,
@@ -55,7 +55,7 @@ pub(crate) enum Op {
         uuid: Uuid,
         timeout_ms: u64,
         equal: bool,
-        row: Vec<(&'static str, Json)>,
+        row: Cells,
     },
     Raw(Json),
 }
@@ -71,6 +71,41 @@ pub struct OpResult {
     pub rows: Option<Vec<Json>>,
     /// The operation was left out, because the server's schema knows nothing of what it would write.
     pub skipped: bool,
+}
+
+/// Columns of a row with the JSON text of their values: large transactions are many of these, so they are small.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cells {
+    text: String,
+    /// Names, and where in the text their values end.
+    ends: Vec<(&'static str, usize)>,
+}
+
+impl Cells {
+    fn new<R: Row>(row: &R, mask: u64) -> Self {
+        let mut cells = Cells {
+            text: String::with_capacity(256),
+            ends: Vec::with_capacity(mask.count_ones().min(16) as usize),
+        };
+        for (i, column) in R::COLUMNS.iter().enumerate() {
+            if mask >> i & 1 == 1 {
+                row.cell(i).write_json(&mut cells.text);
+                cells.ends.push((column.name, cells.text.len()));
+            }
+        }
+        cells.text.shrink_to_fit();
+        cells
+    }
+
+    /// Names and texts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let mut from = 0;
+        self.ends.iter().map(move |&(name, end)| {
+            let text = &self.text[from..end];
+            from = end;
+            (name, text)
+        })
+    }
 }
 
 fn columns<R: Row>(row: &R, mask: u64) -> Vec<(&'static str, Json)> {
@@ -116,7 +151,7 @@ impl Txn {
         self.push(Op::Insert {
             table: R::TABLE,
             uuid,
-            row: columns(row, mask),
+            row: Cells::new(row, mask),
         })
     }
 
@@ -125,7 +160,7 @@ impl Txn {
         self.push(Op::Update {
             table: R::TABLE,
             uuid,
-            row: columns(row, mask),
+            row: Cells::new(row, mask),
         })
     }
 
@@ -217,7 +252,7 @@ impl Txn {
             uuid,
             timeout_ms,
             equal: true,
-            row: columns(row, mask),
+            row: Cells::new(row, mask),
         })
     }
 
@@ -234,7 +269,7 @@ impl Txn {
             uuid,
             timeout_ms,
             equal: false,
-            row: columns(row, mask),
+            row: Cells::new(row, mask),
         })
     }
 

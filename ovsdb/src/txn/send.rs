@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
-use super::{Op, OpError, OpResult, PIECE_OPS, Txn, TxnError};
+use super::{Cells, Op, OpError, OpResult, PIECE_OPS, Txn, TxnError};
 use crate::model::Uuid;
 use crate::session::ServerSchema;
 use crate::wire::RpcError;
@@ -238,7 +238,7 @@ fn this_row(out: &mut Vec<u8>, uuid: Uuid) {
 }
 
 /// Appends the members of a row that the server has columns for.
-fn known(out: &mut Vec<u8>, table: &str, row: &[(&'static str, Json)], schema: &ServerSchema) {
+fn known(out: &mut Vec<u8>, table: &str, row: &Cells, schema: &ServerSchema) {
     out.push(b'{');
     let mut first = true;
     for (column, value) in row.iter().filter(|(c, _)| schema.has_column(table, c)) {
@@ -247,7 +247,7 @@ fn known(out: &mut Vec<u8>, table: &str, row: &[(&'static str, Json)], schema: &
         }
         json_to(out, column);
         out.push(b':');
-        json_to(out, value);
+        out.extend_from_slice(value.as_bytes());
     }
     out.push(b'}');
 }
@@ -261,9 +261,8 @@ fn render(out: &mut Vec<u8>, op: &Op, schema: &ServerSchema) -> bool {
         out.extend_from_slice(br#","table":"#);
         json_to(out, table);
     };
-    let any_known = |table: &str, row: &[(&'static str, Json)]| {
-        row.iter().any(|(column, _)| schema.has_column(table, column))
-    };
+    let any_known =
+        |table: &str, row: &Cells| row.iter().any(|(column, _)| schema.has_column(table, column));
     match op {
         Op::Raw(op) => {
             out.push(b',');
@@ -318,7 +317,7 @@ fn render(out: &mut Vec<u8>, op: &Op, schema: &ServerSchema) -> bool {
             out.extend_from_slice(br#","columns":"#);
             let columns: Vec<&str> = row
                 .iter()
-                .map(|(column, _)| *column)
+                .map(|(column, _)| column)
                 .filter(|column| schema.has_column(table, column))
                 .collect();
             json_to(out, &columns);
@@ -354,10 +353,11 @@ mod tests {
     }
 
     fn insert(table: &'static str, uuid: u128, columns: &[&'static str]) -> Op {
-        let row = columns
-            .iter()
-            .map(|&column| (column, Json::from("x")))
-            .collect();
+        let mut row = Cells::default();
+        for column in columns {
+            row.text.push_str(r#""x""#);
+            row.ends.push((*column, row.text.len()));
+        }
         Op::Insert {
             table,
             uuid: Uuid(uuid),

@@ -136,6 +136,12 @@ impl Rows {
         written: &mut Vec<(usize, Subject)>,
     ) {
         self.lb_groups.begin(db);
+        // Controllers that connect while an empty southbound is filled find no datapath without its ports and groups.
+        let cut = |txn: &mut Txn| {
+            if !db.datapath_binding.is_empty() {
+                txn.may_cut();
+            }
+        };
         let mut dirty = std::mem::take(&mut self.dirty);
         if let Some(first) = dirty.iter().nth(max).cloned() {
             self.dirty = dirty.split_off(&first);
@@ -154,8 +160,9 @@ impl Rows {
             let from = txn.len();
             self.put(txn, db, &key);
             written.extend((from..txn.len()).map(|op| (op, Subject::Row(key.clone()))));
-            txn.may_cut();
+            cut(txn);
         }
+        txn.may_cut();
     }
 
     /// The key is wanted and its row is there, or will be with the present transaction.

@@ -1,5 +1,6 @@
 //! Wanted rows against those that are there, as operations of a transaction.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use weft_ovsdb::model::{Map, Row, Set, Str, Table, Uuid};
@@ -76,48 +77,39 @@ impl Rows {
                 let Some((_, addresses)) = self.wanted.address_sets.get(name) else {
                     return;
                 };
-                let row = sb::AddressSet {
+                let row = |addresses| sb::AddressSet {
                     name: name.clone(),
-                    addresses: addresses.iter().cloned().collect(),
+                    addresses,
                     ..sb::AddressSet::default()
                 };
                 let mask = sb::address_set::NAME | sb::address_set::ADDRESSES;
-                let (get, set) = (
-                    |r: &sb::AddressSet| r.addresses.clone(),
-                    |r: &mut sb::AddressSet, s| r.addresses = s,
-                );
+                let column = sb::address_set::ADDRESSES;
                 put_set(
                     txn,
                     &db.address_set,
                     uuid,
-                    &row,
-                    mask,
-                    sb::address_set::ADDRESSES,
-                    get,
-                    set,
+                    addresses,
+                    (mask, column),
+                    |r| &r.addresses,
+                    row,
                 );
             }
             RowKey::PortGroup(name) => {
                 let Some(ports) = self.wanted.port_groups.get(name) else {
                     return;
                 };
-                let row = sb::PortGroup {
+                let row = |ports| sb::PortGroup {
                     name: name.clone(),
-                    ports: ports.iter().cloned().collect(),
+                    ports,
                 };
-                let (get, set) = (
-                    |r: &sb::PortGroup| r.ports.clone(),
-                    |r: &mut sb::PortGroup, s| r.ports = s,
-                );
                 put_set(
                     txn,
                     &db.port_group,
                     uuid,
-                    &row,
-                    sb::port_group::ALL,
-                    sb::port_group::PORTS,
-                    get,
-                    set,
+                    ports,
+                    (sb::port_group::ALL, sb::port_group::PORTS),
+                    |r| &r.ports,
+                    row,
                 );
             }
             RowKey::StaticMac(port, ip) => {
@@ -309,25 +301,21 @@ impl Rows {
             .map(|port| RowKey::Port(port.clone()))
             .filter(|k| self.can_refer(k))
             .collect();
-        let row = sb::MulticastGroup {
+        let ports: BTreeSet<Uuid> = keys.iter().map(|key| self.choose(key)).collect();
+        let row = |ports| sb::MulticastGroup {
             datapath,
             name: name.clone(),
             tunnel_key: group.tunnel_key(),
-            ports: keys.iter().map(|key| self.choose(key)).collect(),
+            ports,
         };
-        let (get, set) = (
-            |r: &sb::MulticastGroup| r.ports.clone(),
-            |r: &mut sb::MulticastGroup, s| r.ports = s,
-        );
         put_set(
             txn,
             &db.multicast_group,
             uuid,
-            &row,
-            sb::multicast_group::ALL,
-            sb::multicast_group::PORTS,
-            get,
-            set,
+            &ports,
+            (sb::multicast_group::ALL, sb::multicast_group::PORTS),
+            |r| &r.ports,
+            row,
         );
     }
 }
@@ -483,48 +471,51 @@ pub(super) fn put<R: Row>(
     }
 }
 
-/// [`put`] for a row with one column that can be large: of it only the members that came or went are sent.
-#[allow(clippy::too_many_arguments, reason = "one more than is customary")]
+/// [`put`] for a row with one column that can be large: of it only the members that came or went are sent. `row` makes
+/// the row with these members; `mask` and `column` are all columns written and the large one.
 fn put_set<R: Row, T: Ord + Clone>(
     txn: &mut Txn,
     table: &Table<R>,
     uuid: Uuid,
-    want: &R,
-    mask: u64,
-    column: u64,
-    get: fn(&R) -> Set<T>,
-    set: fn(&mut R, Set<T>),
+    want: &BTreeSet<T>,
+    (mask, column): (u64, u64),
+    members: fn(&R) -> &Set<T>,
+    row: impl Fn(Set<T>) -> R,
 ) {
-    put(
-        txn,
-        table,
-        uuid,
-        want,
-        if table.contains(uuid) {
-            mask & !column
-        } else {
-            mask
-        },
-        0,
-    );
-    let Some(have) = table.get(uuid) else { return };
-    let (had, wanted) = (get(have), get(want));
-    let only = |these: &Set<T>, those: &Set<T>| -> Set<T> {
-        these
-            .iter()
-            .filter(|e| !those.contains(*e))
-            .cloned()
-            .collect()
+    let Some(have) = table.get(uuid) else {
+        let want = want.iter().cloned().collect();
+        return put(txn, table, uuid, &row(want), mask, 0);
     };
-    let (added, removed) = (only(&wanted, &had), only(&had, &wanted));
-    let mut row = R::default();
+    put(txn, table, uuid, &row(Set::default()), mask & !column, 0);
+    let (added, removed) = set_differences(want, members(have));
     if !removed.is_empty() {
-        set(&mut row, removed);
-        txn.mutate_delete(uuid, &row, column);
+        txn.mutate_delete(uuid, &row(removed.into()), column);
     }
     if !added.is_empty() {
-        set(&mut row, added);
-        txn.mutate_insert(uuid, &row, column);
+        txn.mutate_insert(uuid, &row(added.into()), column);
+    }
+}
+
+/// What is wanted beyond what is there, and what is there beyond what is wanted. Both are sorted; nothing that is in
+/// both is copied, for the difference is small and the sets may not be.
+fn set_differences<T: Ord + Clone>(want: &BTreeSet<T>, have: &Set<T>) -> (Vec<T>, Vec<T>) {
+    let (mut added, mut removed) = (Vec::new(), Vec::new());
+    let (mut want, mut have) = (want.iter().peekable(), have.iter().peekable());
+    loop {
+        let order = match (want.peek(), have.peek()) {
+            (Some(w), Some(h)) => w.cmp(h),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return (added, removed),
+        };
+        match order {
+            Ordering::Less => added.extend(want.next().cloned()),
+            Ordering::Greater => removed.extend(have.next().cloned()),
+            Ordering::Equal => {
+                want.next();
+                have.next();
+            }
+        }
     }
 }
 
