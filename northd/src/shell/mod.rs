@@ -151,7 +151,7 @@ pub async fn run(context: Context, args: Args) -> Result<(), Fatal> {
         lock: (!args.dry_run).then(|| LOCK.to_owned()),
         // The flows that come are those we write: the server need not tell us their contents.
         monitored: Monitored::all::<sb::Db>()
-            .only_announce_inserts(LFLOW, sb::logical_flow::TABLE_ID),
+            .only_announce_inserts(LFLOW, sb::logical_flow::PRIORITY),
         ..Config::new::<sb::Db>(sb_remotes)
     });
     let compiler = Compiler::new(settings())?;

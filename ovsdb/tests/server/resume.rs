@@ -238,3 +238,54 @@ async fn an_older_schema_is_tolerated() {
         "{status:?}"
     );
 }
+
+/// Of rows that come later only the columns asked for are told; changes of them, and snapshots, are told whole.
+#[tokio::test]
+async fn inserted_rows_are_only_announced() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::standalone(&dir, &[]).await;
+    let switch = |name: &str| {
+        server.stock_transact(&format!(
+            r#"{{"op":"insert","table":"Logical_Switch","row":{{"name":"{name}","other_config":["map",[["k","{name}"]]]}}}}"#
+        ));
+    };
+    switch("before");
+    let mut config = Config::new::<nb::Db>(server.remotes());
+    config.monitored = Monitored::all::<nb::Db>().only_announce_inserts(
+        nb::TableId::LogicalSwitch as u8,
+        nb::logical_switch::NAME,
+    );
+    let mut replica = Replica::start(config);
+    let shown = |r: &Replica, name: &str| {
+        let row = r.db.logical_switch.get(r.switch(name)?)?;
+        row.other_config.get("k").map(|value| value.to_string())
+    };
+    replica
+        .until("the snapshot, whole", |r| {
+            shown(r, "before").as_deref() == Some("before")
+        })
+        .await;
+    switch("after");
+    replica
+        .until("the announcement", |r| r.switch("after").is_some())
+        .await;
+    assert_eq!(shown(&replica, "after"), None);
+    server.stock_transact(
+        r#"{"op":"update","table":"Logical_Switch","where":[["name","==","before"]],"row":{"other_config":["map",[["k","changed"]]]}}"#,
+    );
+    replica
+        .until("a change", |r| shown(r, "before").as_deref() == Some("changed"))
+        .await;
+    replica.handle().reconnect(true);
+    replica
+        .until("a fresh snapshot", |r| {
+            shown(r, "after").as_deref() == Some("after")
+        })
+        .await;
+    server.stock_transact(
+        r#"{"op":"delete","table":"Logical_Switch","where":[["name","==","after"]]}"#,
+    );
+    replica
+        .until("a deletion", |r| r.switches() == ["before"])
+        .await;
+}
