@@ -221,7 +221,10 @@ impl Topology {
             .filter(|(router, source, to, _)| (*router, *source, to) == (r, by_source, &prefix))
             .map(|(.., hop)| hop)
             .collect();
-        if before.contains(&&hop) || !before.is_empty() && hop == "discard" {
+        // Stock shares the load of a prefix with a route that discards: nobody means that, and we do not.
+        let discards = |to: &String| to == "discard";
+        let mixed = !before.is_empty() && (discards(&hop) || before.iter().any(|to| discards(to)));
+        if before.contains(&&hop) || mixed {
             return;
         }
         let equal = if before.is_empty() { "" } else { "--ecmp " };
