@@ -12,6 +12,7 @@
 //! * [`crate::shell`] carries the [`Effect`]s out. Time comes as an argument.
 
 mod acl_log;
+mod announce;
 mod arp;
 mod complaints;
 mod event;
@@ -77,6 +78,7 @@ pub struct PinCtrl {
     learner: Learner,
     waiting: Waiting,
     monitors: svc_monitor::Monitors,
+    announcements: announce::Announcements,
     events: event::Events,
     /// A transaction is under way, and whether it is the learner's.
     writing: Option<bool>,
@@ -95,6 +97,7 @@ impl Default for PinCtrl {
             learner: Learner::default(),
             waiting: Waiting::default(),
             monitors: svc_monitor::Monitors::default(),
+            announcements: announce::Announcements::default(),
             events: event::Events::default(),
             writing: None,
             pause: None,
@@ -207,6 +210,8 @@ impl PinCtrl {
         for (hop, mac) in neighbors::known(core, self.waiting.hops()) {
             effects.extend(self.waiting.resolved(&hop, mac).map(Effect::Send));
         }
+        let announced = self.announcements.tick(core, now.instant);
+        effects.extend(announced.into_iter().map(Effect::Send));
         let probes = self.monitors.tick(core, now.instant);
         effects.extend(probes.into_iter().map(Effect::Send));
         if self.writing.is_none()
@@ -229,6 +234,7 @@ impl PinCtrl {
             self.waiting.due(),
             self.learner.due(),
             self.monitors.due(),
+            self.announcements.due(),
             self.pause,
         ]
         .into_iter()

@@ -80,6 +80,20 @@ pub fn the_gateway_host_dies_and_returns(impls: Impls) {
     assert!(Duration::from_millis(50) * returning < Duration::from_secs(5));
 }
 
+/// Whoever becomes the gateway says so on the physical network, for its own and for translated addresses.
+pub fn the_new_gateway_announces_itself(impls: Impls) {
+    let lab = lab(impls);
+    watched(&lab, &["h1", "h2", "h3"]);
+    let wire = lab.capture("h3", "eth2", "arp");
+    lab.host_dies("h2");
+    for ip in ["172.16.0.1", "172.16.0.100"] {
+        wire.wait_for(&format!("the announcement of {ip}"), |packet| {
+            (packet.contains(&format!("who-has {ip}")) && packet.contains(&format!("tell {ip}")))
+                .then_some(())
+        });
+    }
+}
+
 pub fn the_gateways_link_fails_and_returns(impls: Impls) {
     let lab = lab(impls);
     watched(&lab, &["h1", "h2", "h3"]);

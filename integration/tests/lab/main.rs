@@ -54,7 +54,7 @@ scenarios! {
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     virtual_ports: an_address_moves_between_parents;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules;
-    failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns;
+    failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
     acl: allow_related_lets_replies_back sctp_is_tracked_too established_connections_are_cut related_errors_pass
