@@ -258,6 +258,10 @@ impl<'a> Ip<'a> {
             let [kind, code] = array(head, 0);
             write!(out, ",icmp_type={kind},icmp_code={code}")
         };
+        let type_and_code = |out: &mut String, head: &[u8]| {
+            let [kind, code] = array(head, 0);
+            write!(out, ",tp_src={kind},tp_dst={code}")
+        };
         match (self.protocol, self.is_v6()) {
             (protocol::TCP, _) => {
                 let offset = usize::from(head(20).get(12).map_or(0, |byte| byte >> 4)) * 4;
@@ -270,10 +274,9 @@ impl<'a> Ip<'a> {
             (protocol::UDP, _) => ports(out, head(8)),
             (protocol::SCTP, _) => ports(out, head(12)),
             (protocol::ICMP, false) => kind(out, head(8)),
-            (IGMP, false) => {
-                let [kind, code] = array(head(8), 0);
-                write!(out, ",tp_src={kind},tp_dst={code}")
-            }
+            // Messages of the other family are read all the same.
+            (IGMP, _) | (protocol::ICMP, true) => type_and_code(out, head(8)),
+            (protocol::ICMPV6, false) => type_and_code(out, head(4)),
             (protocol::ICMPV6, true) => {
                 let head = head(4);
                 kind(out, head)?;
