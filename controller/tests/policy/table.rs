@@ -1,6 +1,7 @@
 //! A flow table as Open vSwitch reads it, conjunctive matches included (ovs-fields(7)).
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use weft_controller::install::{Batch, FlowKey};
 use weft_lang::OfField;
@@ -124,11 +125,12 @@ fn hit(key: &FlowKey, packet: &Packet) -> bool {
 
 /// The value of an OpenFlow field in a packet of the language.
 fn read(packet: &Packet, field: Field) -> u128 {
-    let registers = (0..16).map(OfField::Reg);
-    let mut known = OfField::NAMED.iter().copied().chain(registers);
-    let found = known.find(|of| match of {
-        OfField::Reg(n) => Field::reg(*n) == field,
-        named => Field::from_name(named.name()) == Some(field),
+    static KNOWN: LazyLock<BTreeMap<Field, OfField>> = LazyLock::new(|| {
+        let named = OfField::NAMED.iter().copied();
+        let named = named.filter_map(|of| Some((Field::from_name(of.name())?, of)));
+        let registers = (0..16).map(|n| (Field::reg(n), OfField::Reg(n)));
+        named.chain(registers).collect()
     });
-    packet.read(found.unwrap_or_else(|| panic!("{field:?} is no field of a packet")))
+    let of = KNOWN.get(&field);
+    packet.read(*of.unwrap_or_else(|| panic!("{field:?} is no field of a packet")))
 }

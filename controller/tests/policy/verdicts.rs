@@ -218,5 +218,5 @@ fn flows_decide_as_matches_say_with_a_fresh_seed() {
     let seed = rand::random();
     // Printed for whoever has to find out why it failed.
     eprintln!("seed {seed}");
-    play(seed, 100);
+    play(seed, 50);
 }
