@@ -12,6 +12,7 @@ use weft_ovsdb::model::{Map, RowChange, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
 use crate::features::debug_drop::DebugDrop;
+use crate::address::{Prefixed, parse_prefixed};
 use crate::program::Fact;
 
 /// Indexes by UUID.
@@ -72,6 +73,16 @@ pub enum ById {
     SwitchesOfCopp,
     /// Routers that a control plane protection policy applies to.
     RoutersOfCopp,
+    /// Ports of a router by a network they are in: [`joined_id`] of the router and [`network_digest`].
+    PortsInNetwork,
+    /// Static routes of a router by table, policy and prefix: [`joined_id`] of the router and [`alike_digest`].
+    RoutesAlike,
+    /// Policies of a router that are in a chain or jump to one: [`joined_id`] of the router and [`CHAINED`].
+    ChainedPolicies,
+    /// Static routes that follow a BFD session.
+    RoutesOfBfd,
+    /// Policies that follow a BFD session.
+    PoliciesOfBfd,
     /// Southbound: `Chassis_Private` rows of a chassis.
     PrivateOfChassis,
     /// Southbound: chassis that list an encapsulation.
@@ -124,6 +135,10 @@ pub enum ByName {
     Binding,
     /// Southbound: service monitors by [`monitor_name`].
     ServiceMonitor,
+    /// BFD sessions by their `logical_port`.
+    BfdOf,
+    /// Southbound: BFD sessions by [`bfd_name`].
+    SbBfd,
     /// How many there are.
     Count,
 }
@@ -295,6 +310,8 @@ pub struct Indexes {
     common: FxHashMap<(Uuid, Uuid), u32>,
     /// Where samples of drops go.
     pub(crate) debug_drop: Option<DebugDrop>,
+    /// Under which digests the rows of a joined index stand, whatever lists them.
+    digests: FxHashMap<(ById, Uuid), SmallVec<[Uuid; 2]>>,
 }
 
 impl Default for Indexes {
@@ -304,6 +321,7 @@ impl Default for Indexes {
             names: std::array::from_fn(|_| FxHashMap::default()),
             common: FxHashMap::default(),
             debug_drop: None,
+            digests: FxHashMap::default(),
         }
     }
 }
@@ -457,8 +475,52 @@ impl Indexes {
                 self.refs(ById::RoutersOfLbGroup, c, |r| &r.load_balancer_group, touch);
                 self.reference(ById::RoutersOfCopp, c, |r| r.copp, touch);
                 self.named(ByName::Router, c, |r| Some(&r.name), touch);
+                self.joined_listed(ById::PortsInNetwork, c, |r| &r.ports, touch);
+                self.joined_listed(ById::RoutesAlike, c, |r| &r.static_routes, touch);
+                self.joined_listed(ById::ChainedPolicies, c, |r| &r.policies, touch);
             }
+            nb::Change::LogicalRouterStaticRoute(c) => {
+                let digests = c
+                    .new
+                    .as_ref()
+                    .map(|r| alike_digest(r))
+                    .into_iter()
+                    .collect();
+                self.joined_changed(
+                    ById::RoutesAlike,
+                    ById::RouterOfRoute,
+                    c.uuid,
+                    digests,
+                    touch,
+                );
+                self.reference(ById::RoutesOfBfd, c, |r| r.bfd, touch);
+            }
+            nb::Change::LogicalRouterPolicy(c) => {
+                let chained = c.new.as_ref().filter(|r| is_chained(r));
+                let digests = chained.map(|_| CHAINED).into_iter().collect();
+                self.joined_changed(
+                    ById::ChainedPolicies,
+                    ById::RouterOfPolicy,
+                    c.uuid,
+                    digests,
+                    touch,
+                );
+                self.refs(ById::PoliciesOfBfd, c, |r| &r.bfd_sessions, touch);
+            }
+            nb::Change::Bfd(c) => self.named(ByName::BfdOf, c, |r| Some(&r.logical_port), touch),
             nb::Change::LogicalRouterPort(c) => {
+                let networks = c.new.iter().flat_map(|r| r.networks.iter());
+                let digests = networks
+                    .filter_map(|text| parse_prefixed(text))
+                    .map(network_digest)
+                    .collect();
+                self.joined_changed(
+                    ById::PortsInNetwork,
+                    ById::RouterOfPort,
+                    c.uuid,
+                    digests,
+                    touch,
+                );
                 self.named(ByName::RouterPort, c, |r| Some(&r.name), touch);
                 self.named(ByName::RouterPortTowards, c, |r| r.peer.as_ref(), touch);
                 self.refs(
@@ -571,6 +633,52 @@ impl Indexes {
             }
         }
         self.acls_listed(db, c, |r| &r.acls, touch);
+    }
+
+    /// A row has other digests than before: whoever lists it has it under those.
+    fn joined_changed(
+        &mut self,
+        index: ById,
+        owners: ById,
+        row: Uuid,
+        mut digests: SmallVec<[Uuid; 2]>,
+        touch: Touch<'_>,
+    ) {
+        digests.sort_unstable();
+        digests.dedup();
+        let old = if digests.is_empty() {
+            self.digests.remove(&(index, row))
+        } else {
+            self.digests.insert((index, row), digests.clone())
+        };
+        let old = old.unwrap_or_default();
+        if old == digests {
+            return;
+        }
+        for owner in List::from_slice(self.by_id(owners, 0, row)) {
+            for digest in old.iter().filter(|digest| !digests.contains(digest)) {
+                self.set_id(index, 0, joined_id(owner, *digest), row, false, touch);
+            }
+            for digest in &digests {
+                self.set_id(index, 0, joined_id(owner, *digest), row, true, touch);
+            }
+        }
+    }
+
+    /// A row lists others than before: it has those that came under their digests. What the replica shows is not asked: it
+    /// may be ahead.
+    fn joined_listed<R>(
+        &mut self,
+        index: ById,
+        c: &RowChange<R>,
+        column: fn(&R) -> &Set<Uuid>,
+        touch: Touch<'_>,
+    ) {
+        for (row, present) in came_and_went(c, column) {
+            for digest in self.digests.get(&(index, row)).cloned().unwrap_or_default() {
+                self.set_id(index, 0, joined_id(c.uuid, digest), row, present, touch);
+            }
+        }
     }
 
     /// A switch has one port of a port group more or less.
@@ -704,6 +812,11 @@ impl Indexes {
                     touch,
                 );
             }
+            sb::Change::Bfd(c) => {
+                let name = |r: &std::sync::Arc<sb::Bfd>| bfd_name(&r.logical_port, &r.dst_ip);
+                let (old, new) = (c.old.as_ref().map(name), c.new.as_ref().map(name));
+                self.name(ByName::SbBfd, c.uuid, old.as_deref(), new.as_deref(), touch);
+            }
             sb::Change::DatapathBinding(c) => {
                 self.reference(
                     ById::DatapathByKey,
@@ -776,6 +889,58 @@ pub fn monitor_name(logical_port: &str, ip: &str, port: i64, protocol: &str) -> 
 /// Stands for a port's number on a datapath. Different ones can in theory have the same: whoever reads compares the row.
 pub fn binding_id(datapath: Uuid, tunnel_key: i64) -> Uuid {
     Uuid(datapath.0.wrapping_add(tunnel_key as u128))
+}
+
+/// Stands for what a text says; different texts have different ones but for an unbelievable chance (FNV-1a of 128 bits).
+pub fn digest(text: &str) -> Uuid {
+    let hash = text.bytes().fold(
+        0x6c62_272e_07bb_0142_62b8_2175_6295_c58d,
+        |hash: u128, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        },
+    );
+    Uuid(hash)
+}
+
+/// The entry of a joined index: whose, and under which digest. Readers compare the rows all the same.
+pub fn joined_id(owner: Uuid, digest: Uuid) -> Uuid {
+    Uuid(owner.0 ^ digest.0)
+}
+
+/// Of the network that an address with its prefix length is in.
+pub fn network_digest(network: Prefixed) -> Uuid {
+    match network {
+        Prefixed::V4(net) => digest(&net.trunc().to_string()),
+        Prefixed::V6(net) => digest(&net.trunc().to_string()),
+    }
+}
+
+/// Of what routes that share the load agree on.
+pub fn alike_digest(row: &nb::LogicalRouterStaticRoute) -> Uuid {
+    alike(&row.route_table, row.policy.as_deref(), &row.ip_prefix)
+}
+
+/// [`alike_digest`] from the columns.
+pub fn alike(table: &str, policy: Option<&str>, prefix: &str) -> Uuid {
+    let by_source = policy == Some("src-ip");
+    let prefix = match parse_prefixed(prefix) {
+        Some(Prefixed::V4(net)) => net.trunc().to_string(),
+        Some(Prefixed::V6(net)) => net.trunc().to_string(),
+        None => prefix.to_owned(),
+    };
+    digest(&format!("{prefix} {by_source} {table}"))
+}
+
+/// The only digest of [`ById::ChainedPolicies`].
+pub const CHAINED: Uuid = Uuid(0);
+
+fn is_chained(row: &nb::LogicalRouterPolicy) -> bool {
+    &*row.action == "jump" || row.chain.as_ref().is_some_and(|chain| !chain.is_empty())
+}
+
+/// By what a BFD session is known in both databases.
+pub fn bfd_name(logical_port: &str, dst_ip: &str) -> Str {
+    format!("{dst_ip} {logical_port}").into()
 }
 
 /// The router port that a switch port leads to.

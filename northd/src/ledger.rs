@@ -19,6 +19,10 @@ pub enum Space {
     Tags(u64),
     /// Egress queues of one chassis, or (zero) of all of them.
     Queues(Id),
+    /// Numbers of one sort within one router.
+    Router(Id, u8),
+    /// UDP source ports of BFD sessions.
+    BfdPorts,
 }
 
 /// All ledgers.
@@ -32,6 +36,10 @@ pub struct Ledgers {
     pub tags: Scoped<u64>,
     /// Egress queues, by chassis.
     pub queues: Scoped<Uuid>,
+    /// Numbers within routers (of what sort, see [`crate::features::router::numbers`]).
+    pub routers: Scoped<(Uuid, u8)>,
+    /// UDP source ports of BFD sessions.
+    pub bfd_ports: Numbers,
     /// Dynamic addresses.
     pub leases: Leases,
 }

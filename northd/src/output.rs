@@ -276,6 +276,27 @@ pub struct Band {
     pub burst: i64,
 }
 
+/// A row of `BFD`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Bfd {
+    /// The northbound row.
+    pub nb: Uuid,
+    /// Router port.
+    pub logical_port: Str,
+    /// The peer.
+    pub dst_ip: Str,
+    /// UDP source port.
+    pub src_port: i64,
+    /// Milliseconds.
+    pub min_tx: i64,
+    /// Milliseconds.
+    pub min_rx: i64,
+    /// Packets.
+    pub detect_mult: i64,
+    /// Something depends on the session: it is not administratively down.
+    pub followed: bool,
+}
+
 /// What a unit can yield.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
@@ -331,6 +352,8 @@ pub enum Output {
     TemplateVars(Arc<TemplateVars>),
     /// A meter.
     Meter(Arc<Meter>),
+    /// A BFD session.
+    Bfd(Arc<Bfd>),
     /// `SB_Global.options` and `ipsec`.
     SbGlobal {
         /// `options`
@@ -348,6 +371,8 @@ pub enum Output {
     LspDynamic(Uuid, Str),
     /// `Logical_Switch_Port.tag`
     LspTag(Uuid, i64),
+    /// `BFD.status`
+    BfdStatus(Uuid, Str),
     /// A key of `NB_Global.options` that northd sets.
     NbOption(Str, Str),
 }

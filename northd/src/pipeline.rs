@@ -398,6 +398,10 @@ registers! {
     DNAT_LOCAL: Router = RegisterField::bit(9, 4);
     /// The next hop of the connection is known from its first packet.
     ECMP_REPLY_KNOWN: Router = RegisterField::bit(9, 5);
+    /// The chain of policies that is being followed is not the first one.
+    POLICY_CHAINED: Router = RegisterField::bit(9, 15);
+    /// Its number.
+    POLICY_CHAIN: Router = RegisterField::bits(9, 16, 31);
     /// There is a backend this client is bound to.
     LB_SESSION_KNOWN: Both = RegisterField::bit(9, 6);
     /// Virtual address (IPv4) of a packet whose client may be bound to a backend
@@ -597,6 +601,8 @@ mod tests {
         ("ND_RA_READY", "LB_ORIGINAL_IP4_ROUTER"),
         ("ND_RA_READY", "LB_ORIGINAL_IP6_ROUTER"),
         ("LB_ORIGINAL_IP4_ROUTER", "LB_ORIGINAL_IP6_ROUTER"),
+        // Translated before policies are looked at.
+        ("POLICY_CHAIN", "LB_ORIGINAL_PORT_ROUTER"),
         // xxreg1 holds it from the choice of the route on; the route table is chosen by then.
         ("SOURCE_IP6", "ROUTE_TABLE"),
     ];

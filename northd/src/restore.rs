@@ -86,6 +86,16 @@ pub fn ledgers(inputs: &Inputs, ledgers: &mut Ledgers) {
         }
         queues(inputs, row, key, ledgers);
     }
+    let mut sessions: Vec<_> = nb.bfd.iter().collect();
+    sessions.sort_unstable_by_key(|(uuid, _)| *uuid);
+    for (uuid, row) in sessions {
+        let name = crate::index::bfd_name(&row.logical_port, &row.dst_ip);
+        let there = idx.by_name(ByName::SbBfd, &name).first();
+        let port = there.and_then(|row| u32::try_from(sb.bfd.get(*row)?.src_port).ok());
+        if let Some(port) = port {
+            ledgers.bfd_ports.restore(Key::Row(uuid), port);
+        }
+    }
     let mut lsps: Vec<_> = nb.logical_switch_port.iter().collect();
     lsps.sort_unstable_by_key(|(uuid, _)| *uuid);
     for (uuid, row) in lsps {

@@ -76,6 +76,14 @@ impl Bed {
         self.compiler.engine().outputs().cloned().collect()
     }
 
+    /// A row less.
+    pub fn remove<R: Row>(&mut self, uuid: Uuid)
+    where
+        nb::Update: From<RowUpdate<R>>,
+    {
+        self.compiler.nb_update(RowUpdate::<R>::delete(uuid).into());
+    }
+
     /// Replaces a row.
     pub fn put<R: Row>(&mut self, uuid: Uuid, row: R)
     where
@@ -387,6 +395,11 @@ impl Bed {
             .map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default())
             .collect::<Vec<_>>()
             .join("\n")
+    }
+
+    /// How many units run for what has changed.
+    pub fn ran(&mut self) -> usize {
+        self.compiler.run().ran
     }
 
     /// What the units complain about, one per line.

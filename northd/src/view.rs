@@ -94,6 +94,7 @@ tables! { sb SbReads
     encap encap Encap
     binding port_binding PortBinding
     mac_binding mac_binding MacBinding
+    sb_bfd bfd Bfd
     fdb fdb Fdb
     service_monitor service_monitor ServiceMonitor
     igmp_group igmp_group IgmpGroup

@@ -324,7 +324,9 @@ impl Random for nb::LogicalRouterStaticRoute {
             output_port: d.maybe(30, ROUTER_PORTS),
             policy: d.maybe(30, &["src-ip", "dst-ip"]),
             route_table: d.pick(&["", "", "t1"]),
-            options: d.map(&[("ecmp_symmetric_reply", BOOLS)], 20),
+            bfd: d.chance(25).then(|| d.any::<nb::Bfd>()),
+            selection_fields: d.some(2, &["ip_src", "ip_dst", "tp_src"]),
+            options: d.map(&[("ecmp_symmetric_reply", BOOLS)], 30),
             ..Default::default()
         }
     }
@@ -335,9 +337,37 @@ impl Random for nb::LogicalRouterPolicy {
         nb::LogicalRouterPolicy {
             priority: d.below(4) as i64,
             match_: d.pick(&["ip4.src == 10.0.0.0/24", "inport == \"r0\"", "bad ==", "1"]),
-            action: d.pick(&["allow", "drop", "reroute"]),
+            action: d.pick(&["allow", "drop", "reroute", "reroute", "jump"]),
             nexthop: d.maybe(40, IPS),
             nexthops: d.some(2, IPS),
+            chain: d.maybe(30, &["c1", "c2"]),
+            jump_chain: d.maybe(70, &["c1", "c2", ""]),
+            output_port: d.chance(20).then(|| d.any::<nb::LogicalRouterPort>()),
+            bfd_sessions: d.anys::<nb::Bfd>(2),
+            options: d.map(&[("pkt_mark", NUMBERS)], 30),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::Bfd {
+    fn random(d: &mut Dice) -> Self {
+        nb::Bfd {
+            logical_port: d.pick(ROUTER_PORTS),
+            dst_ip: d.pick(IPS),
+            min_tx: d.chance(30).then(|| 1 + d.below(5) as i64),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for sb::Bfd {
+    fn random(d: &mut Dice) -> Self {
+        sb::Bfd {
+            logical_port: d.pick(ROUTER_PORTS),
+            dst_ip: d.pick(IPS),
+            src_port: 49152 + d.below(4) as i64,
+            status: d.pick(&["up", "up", "down", "admin_down"]),
             ..Default::default()
         }
     }
@@ -788,7 +818,8 @@ databases! {
         8 LogicalRouter logical_router
         12 LogicalRouterPort logical_router_port
         6 LogicalRouterStaticRoute logical_router_static_route
-        3 LogicalRouterPolicy logical_router_policy
+        5 LogicalRouterPolicy logical_router_policy
+        2 Bfd bfd
         4 Nat nat
         3 Acl acl
         3 Qos qos
@@ -817,6 +848,7 @@ databases! {
         4 PortBinding port_binding
         2 DatapathBinding datapath_binding
         3 MacBinding mac_binding
+        2 Bfd bfd
         3 Fdb fdb
         3 ServiceMonitor service_monitor
     }

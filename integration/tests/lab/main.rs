@@ -6,11 +6,13 @@ mod acl;
 mod acl_log;
 mod bad_input;
 mod failover;
+mod ecmp;
 mod lb;
 mod lb_gateway;
 mod mirror;
 mod nat;
 mod outside;
+mod policy;
 mod qos;
 mod restart;
 mod routing;
@@ -52,6 +54,8 @@ scenarios! {
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
     lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
+    ecmp: equal_routes_share_the_load replies_go_through_the_same_next_hop;
+    policy: policies_go_before_routes a_policy_shares_the_load_and_marks;
     virtual_ports: an_address_moves_between_parents;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules;
     failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself;
@@ -66,15 +70,18 @@ scenarios! {
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }
 
-// What stock northd of 23.03 does not do (tiers of ACLs; checks of matches; packet marks; diagnostics; mirrors of both directions).
+// What stock northd of 23.03 does not do (tiers of ACLs; checks of matches; packet marks; diagnostics; chains
+// of policies; mirrors of both directions).
 scenarios! { @ of_our_northd WEFT
     acl: tiers_and_pass matches_are_checked_when_written;
     qos: packets_are_marked bad_rules;
+    policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     acl: tiers_and_pass;
     qos: packets_are_marked bad_rules;
+    policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
 }
 

@@ -7,7 +7,7 @@ use weft_integration::{Impls, Lab, Tunnel, wait_for};
 
 /// A switch for each of `names` with one VM `NAME1` on the host of the same position, all on router `r`. Switch number
 /// N has 10.N.0.0/24 and fd0N::/64, the router .254, the VM .1.
-fn routed(impls: Impls, hosts: usize, names: &[&str]) -> Lab {
+pub fn routed(impls: Impls, hosts: usize, names: &[&str]) -> Lab {
     routed_over(impls, hosts, names, Tunnel::Geneve)
 }
 

@@ -128,6 +128,7 @@ impl Sync {
             Output::LspUp(..)
             | Output::LspDynamic(..)
             | Output::LspTag(..)
+            | Output::BfdStatus(..)
             | Output::NbOption(..) => {
                 self.north.output(output, present);
             }

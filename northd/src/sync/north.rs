@@ -22,6 +22,8 @@ struct Port {
 pub struct North {
     ports: FxHashMap<Uuid, Port>,
     options: FxHashMap<Str, Str>,
+    /// `BFD.status`
+    bfds: FxHashMap<Uuid, Str>,
     dirty: BTreeSet<Uuid>,
     global_dirty: bool,
     /// Sequence numbers and timestamps to be written.
@@ -34,6 +36,7 @@ impl Default for North {
         North {
             ports: FxHashMap::default(),
             options: FxHashMap::default(),
+            bfds: FxHashMap::default(),
             dirty: BTreeSet::new(),
             global_dirty: true,
             cfg: super::cfg::Progress::default(),
@@ -68,6 +71,14 @@ impl North {
                 set(&mut self.ports.entry(*port).or_default().tag, tag, present);
                 port
             }
+            Output::BfdStatus(row, status) => {
+                if present {
+                    self.bfds.insert(*row, status.clone());
+                } else if self.bfds.get(row) == Some(status) {
+                    self.bfds.remove(row);
+                }
+                row
+            }
             Output::NbOption(name, value) => {
                 self.global_dirty = true;
                 if present {
@@ -88,6 +99,9 @@ impl North {
             nb::Change::LogicalSwitchPort(c) => {
                 self.dirty.insert(c.uuid);
             }
+            nb::Change::Bfd(c) => {
+                self.dirty.insert(c.uuid);
+            }
             nb::Change::NbGlobal(_) => self.global_dirty = true,
             _ => {}
         }
@@ -95,7 +109,8 @@ impl North {
 
     /// Compare everything.
     pub fn all_dirty(&mut self) {
-        self.dirty.extend(self.ports.keys().copied());
+        self.dirty
+            .extend(self.ports.keys().chain(self.bfds.keys()).copied());
         self.global_dirty = true;
     }
 
@@ -118,13 +133,17 @@ impl North {
     pub fn flush(&mut self, txn: &mut Txn, db: &nb::Db, set_aside: &impl Fn(Uuid) -> bool) {
         use nb::logical_switch_port as column;
         for uuid in std::mem::take(&mut self.dirty) {
+            if set_aside(uuid) {
+                continue;
+            }
+            if let Some(have) = db.bfd.get(uuid) {
+                self.flush_bfd(txn, uuid, have);
+                continue;
+            }
             let Some(have) = db.logical_switch_port.get(uuid) else {
                 self.ports.remove(&uuid);
                 continue;
             };
-            if set_aside(uuid) {
-                continue;
-            }
             let default = Port::default();
             let want = self.ports.get(&uuid).unwrap_or(&default);
             let mut row = nb::LogicalSwitchPort {
@@ -155,6 +174,18 @@ impl North {
                     txn.insert(&nb::NbGlobal::default(), 0, Uuid::random());
                 }
             }
+        }
+    }
+
+    fn flush_bfd(&self, txn: &mut Txn, uuid: Uuid, have: &nb::Bfd) {
+        let want = self.bfds.get(&uuid);
+        if want.is_some() && have.status.as_ref() != want {
+            let row = nb::Bfd {
+                status: want.cloned(),
+                ..Default::default()
+            };
+            txn.update(uuid, &row, nb::bfd::STATUS);
+            txn.may_cut();
         }
     }
 

@@ -1,163 +1,104 @@
-//! Route tables and groups of equal routes of a router.
+//! Equal routes: those of one router that agree in table, policy and prefix and lead anywhere share the load.
 //!
-//! Guarantees: a route table has one number per router, which depends on its name (and, if two names collide, on the other
-//! name), so that tables come and go without renumbering the rest; routes of one router that agree in table, policy and
-//! prefix, and lead anywhere, form a group with its number and its members' numbers.
+//! Guarantees: a group's number stays while its members come and go; a route costs the flows of its own group, whatever
+//! else the router has. Which header fields decide is what all members agree on.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
-use weft_ovsdb::model::{Str, Uuid};
-use weft_schemas::nb;
+use weft_lang::{Action, Expr};
+use weft_ovsdb::model::Uuid;
 
-use super::port;
-use super::route::{LeadsSomewhere, Prefix, Usable, parse_prefix};
-use crate::program::{Cx, Feature, Key, Per};
+use super::numbers::{Sort, number};
+use super::static_route::{Resolved, Route};
+use super::{loopback, set};
+use crate::index::{ById, joined_id};
+use crate::pipeline;
+use crate::program::{Cx, Feature, Key};
 
-/// What the routes of a router have to agree on.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RouteGroups {
-    /// Numbers of route tables by name; the main table is 0 and not here.
-    pub tables: BTreeMap<Str, u32>,
-    /// For routes that are in a group: its number, and the number of the route in it.
-    pub members: FxHashMap<Uuid, Member>,
+/// The routes that share the load with one, itself among them, in the order of their rows.
+pub fn members(cx: &Cx<'_>, route: &Route) -> Vec<Arc<Route>> {
+    cx.by_id(ById::RoutesAlike, joined_id(route.router, route.alike))
+        .iter()
+        .filter_map(|uuid| cx.value::<Route>(Resolved::ID, Key::Row(*uuid)))
+        .filter(|other| other.hop.is_some() && other.shares_with(route))
+        .collect()
 }
 
-/// The place of a route in a group of equal ones.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
+/// The place of a route in its group.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
     /// Number of the group within the router, from 1.
-    pub group: u16,
+    pub group: u32,
     /// Number of the route within the group, from 1.
     pub number: u16,
-    /// How many routes there are in the group.
-    pub of: u16,
 }
 
-impl RouteGroups {
-    /// The number of a route table.
-    pub fn table(&self, name: &str) -> u32 {
-        if name.is_empty() {
-            0
-        } else {
-            self.tables.get(name).copied().unwrap_or(0)
-        }
+impl Place {
+    /// Where `uuid` is among `members`.
+    pub fn of(cx: &Cx<'_>, route: &Route, members: &[Arc<Route>]) -> Option<Place> {
+        let group = number(cx, route.router, Sort::Routes, route.alike)?;
+        let at = members
+            .iter()
+            .position(|member| member.uuid == route.uuid)?;
+        Some(Place {
+            group,
+            number: u16::try_from(at + 1).ok()?,
+        })
+    }
+
+    /// This member was chosen.
+    pub fn is_chosen(self) -> Expr {
+        chosen(self.group, self.number)
     }
 }
 
-/// Per router.
-pub struct Groups;
-
-impl Feature for Groups {
-    const NAME: &'static str = "router_route_groups";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouter)];
-    const READS: &'static [&'static str] = &[port::Routers::NAME, port::Ports::NAME, Usable::NAME];
-
-    fn run(cx: &Cx<'_>, key: Key) {
-        if port::router(cx, key.row()).is_none() {
-            return;
-        }
-        let Some(router) = cx.lr(key.row()) else {
-            return;
-        };
-        let mut tables: BTreeMap<Str, u32> = BTreeMap::new();
-        for uuid in router.ports().iter() {
-            if let Some(table) = port::port(cx, *uuid).and_then(|port| port.route_table.clone()) {
-                tables.insert(table, 0);
-            }
-        }
-        let mut alike: BTreeMap<(Str, bool, Prefix), Vec<Uuid>> = BTreeMap::new();
-        for uuid in router.static_routes().iter() {
-            let Some(route) = cx.route(*uuid) else {
-                continue;
-            };
-            let table = route.route_table().clone();
-            if !table.is_empty() {
-                tables.entry(table.clone()).or_insert(0);
-            }
-            let by_source = route.policy().as_deref() == Some("src-ip");
-            // A discarding route has no next hop to share the load with, one that is left out would swallow its share.
-            let leads = cx.value::<LeadsSomewhere>(Usable::ID, Key::Row(*uuid));
-            if leads.is_some()
-                && &**route.nexthop() != "discard"
-                && let Some(prefix) = parse_prefix(route.ip_prefix())
-            {
-                alike
-                    .entry((table, by_source, prefix))
-                    .or_default()
-                    .push(*uuid);
-            }
-        }
-        number_tables(&mut tables);
-        cx.publish(RouteGroups {
-            tables,
-            members: number_groups(alike.into_values()),
-        });
-    }
+/// A member of a group was chosen.
+pub fn chosen(group: u32, member: u16) -> Expr {
+    Expr::all([
+        pipeline::ECMP_GROUP.field().eq(u64::from(group)),
+        pipeline::ECMP_MEMBER.field().eq(member),
+    ])
 }
 
-/// Numbers that follow from the names: FNV-1a, the next free one where two names collide.
-fn number_tables(tables: &mut BTreeMap<Str, u32>) {
-    let mut taken = FxHashSet::from_iter([0]);
-    for (name, number) in tables {
-        let hash = name.bytes().fold(0x811c_9dc5u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
-        let mut candidate = hash;
-        while !taken.insert(candidate) {
-            candidate = candidate.wrapping_add(1);
+/// Picks one of `of` members of a group.
+pub fn pick(group: u32, of: usize, hash_fields: Option<&str>) -> [Action; 2] {
+    let of = u16::try_from(of).unwrap_or(u16::MAX);
+    [
+        set(pipeline::ECMP_GROUP, u64::from(group)),
+        Action::Select {
+            result: pipeline::ECMP_MEMBER.field(),
+            members: (1..=of).map(|number| (number, None)).collect(),
+            hash_fields: hash_fields.map(Into::into),
+        },
+    ]
+}
+
+/// What the first member of a group of routes does for all.
+pub fn choice(place: Place, members: &[Arc<Route>]) -> Vec<Action> {
+    let mut actions = vec![Action::DecTtl, loopback()];
+    let fields = hash_fields(members);
+    actions.extend(pick(place.group, members.len(), fields.as_deref()));
+    actions
+}
+
+/// The fields that all members name, as OpenFlow calls them; without any, the switch hashes as it likes.
+fn hash_fields(members: &[Arc<Route>]) -> Option<String> {
+    let (first, rest) = members.split_first()?;
+    let common = first
+        .selection
+        .iter()
+        .filter(|field| rest.iter().all(|member| member.selection.contains(*field)));
+    let mut names: Vec<&str> = Vec::new();
+    for field in common {
+        // Of protocols that a packet is not of, the switch takes no account.
+        match &**field {
+            "tp_src" => names.extend(["tcp_src", "udp_src", "sctp_src"]),
+            "tp_dst" => names.extend(["tcp_dst", "udp_dst", "sctp_dst"]),
+            other => names.push(other),
         }
-        *number = candidate;
     }
+    (!names.is_empty()).then(|| names.join(","))
 }
 
-fn number_groups(alike: impl Iterator<Item = Vec<Uuid>>) -> FxHashMap<Uuid, Member> {
-    let mut members = FxHashMap::default();
-    for (group, mut routes) in (1u16..).zip(alike.filter(|routes| routes.len() > 1)) {
-        routes.sort_unstable();
-        let of = u16::try_from(routes.len()).unwrap_or(u16::MAX);
-        for (number, uuid) in (1..=of).zip(routes) {
-            members.insert(uuid, Member { group, number, of });
-        }
-    }
-    members
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_table_leaves_the_numbers_of_others() {
-        let mut few: BTreeMap<Str, u32> = [("blue".into(), 0), ("red".into(), 0)].into();
-        number_tables(&mut few);
-        let mut more: BTreeMap<Str, u32> =
-            [("a".into(), 0), ("blue".into(), 0), ("red".into(), 0)].into();
-        number_tables(&mut more);
-        assert_eq!((few["blue"], few["red"]), (more["blue"], more["red"]));
-        assert_ne!(few["blue"], few["red"]);
-        assert!(more.values().all(|number| *number != 0));
-    }
-
-    #[test]
-    fn only_equal_routes_are_a_group() {
-        let members = number_groups([vec![Uuid(1)], vec![Uuid(3), Uuid(2)]].into_iter());
-        assert_eq!(members.len(), 2);
-        assert_eq!(
-            members[&Uuid(2)],
-            Member {
-                group: 1,
-                number: 1,
-                of: 2
-            }
-        );
-        assert_eq!(
-            members[&Uuid(3)],
-            Member {
-                group: 1,
-                number: 2,
-                of: 2
-            }
-        );
-    }
-}
+/// The digest by which routes of a group are known.
+pub type Alike = Uuid;

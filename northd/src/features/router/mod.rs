@@ -1,17 +1,23 @@
 //! Logical routers: one file per thing a router does with a packet.
 
 pub mod admission;
+pub mod bfd;
 pub mod common;
 pub mod delivery;
 pub mod ecmp;
 pub mod gateway;
+pub mod hop;
 pub mod ip_input;
 pub mod mtu;
 pub mod nat;
 pub mod neighbor;
+pub mod numbers;
+pub mod policy;
 pub mod port;
 pub mod resolve;
 pub mod route;
+pub mod static_route;
+pub mod symmetric;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +26,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use weft_lang::{Action, Expr, field};
 
 use crate::pipeline::{self, RegisterField};
-use crate::program::{Entry, pure};
+use crate::program::{Entry, allocator, pure};
 
 /// The kinds of units of routers.
 pub const KINDS: &[Entry] = &[
@@ -35,12 +41,16 @@ pub const KINDS: &[Entry] = &[
     pure::<neighbor::Learning>(),
     pure::<neighbor::PortLookup>(),
     pure::<ip_input::IpInput>(),
-    pure::<ecmp::Groups>(),
+    allocator::<numbers::Numbers>(),
+    allocator::<bfd::SourcePorts>(),
+    pure::<bfd::Sessions>(),
+    pure::<bfd::Input>(),
+    pure::<hop::Networks>(),
     pure::<route::Connected>(),
     pure::<route::PortTable>(),
-    pure::<route::Networks>(),
-    pure::<route::Usable>(),
-    pure::<route::Static>(),
+    pure::<static_route::Resolved>(),
+    pure::<static_route::Static>(),
+    pure::<policy::Policies>(),
     pure::<resolve::SwitchPorts>(),
     pure::<resolve::RouterPorts>(),
     pure::<mtu::Mtu>(),
@@ -93,6 +103,15 @@ impl Ip {
         match self {
             Ip::V4(_) => pipeline::SOURCE_IP4.field(),
             Ip::V6(_) => pipeline::SOURCE_IP6.field(),
+        }
+    }
+}
+
+impl From<Ip> for std::net::IpAddr {
+    fn from(ip: Ip) -> Self {
+        match ip {
+            Ip::V4(ip) => ip.into(),
+            Ip::V6(ip) => ip.into(),
         }
     }
 }

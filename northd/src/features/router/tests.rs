@@ -96,14 +96,90 @@ fn equal_routes_share_the_load() {
         bed.route("r", "0.0.0.0/0", hop, |_| ());
     }
     let flows = bed.all_flows("lr_in_ip_routing");
+    let group = group_of(&flows);
     assert!(
-        flows.contains("reg8[0..15] = 1; reg8[16..31] = select(1, 2);"),
+        flows.contains(&format!(
+            "reg8[0..15] == {group} && reg8[16..31] == 2 | reg0 = 10.0.0.3;"
+        )),
         "{flows}"
     );
+    bed.route("r", "0.0.0.0/0", "10.0.0.4", |_| ());
+    bed.route("r", "0.0.0.0/0", "discard", |_| ());
+    let flows = bed.all_flows("lr_in_ip_routing");
     assert!(
-        flows.contains("reg8[0..15] == 1 && reg8[16..31] == 2 | reg0 = 10.0.0.3;"),
+        flows.contains(&format!(
+            "reg8[0..15] = {group}; reg8[16..31] = select(1, 2, 3);"
+        )),
         "{flows}"
     );
+    assert!(!flows.contains("0.0.0.0/0 | drop"), "{flows}");
+}
+
+/// The number of the group that the first choice among flows is about.
+fn group_of(flows: &str) -> String {
+    let choice = flows.split(" = select(").next().unwrap();
+    let number = choice.rsplit("reg8[0..15] = ").next().unwrap();
+    number.split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_fields_that_choose_are_those_that_all_equal_routes_name() {
+    let (mut bed, ..) = bed();
+    for (hop, fields) in [
+        ("10.0.0.2", ["ip_src", "tp_dst"]),
+        ("10.0.0.3", ["tp_dst", "ip_dst"]),
+    ] {
+        bed.route("r", "0.0.0.0/0", hop, |route| {
+            route.selection_fields = crate::testing::set(fields)
+        });
+    }
+    let flows = bed.all_flows("select");
+    assert!(
+        flows.contains("tcp_dst,udp_dst,sctp_dst") && !flows.contains("ip_src"),
+        "{flows}"
+    );
+}
+
+#[test]
+fn replies_go_back_where_the_connection_came_from() {
+    let (mut bed, ..) = bed();
+    for hop in ["10.0.0.2", "10.0.0.3"] {
+        bed.route("r", "20.0.0.0/8", hop, |route| {
+            route.options = map([("ecmp_symmetric_reply", "true")])
+        });
+    }
+    assert_eq!(
+        bed.all_flows("chk_ecmp_nh"),
+        "",
+        "not on a distributed router"
+    );
+    bed.edit_router("r", |router| router.options = map([("chassis", "hv")]));
+    insta::assert_snapshot!("symmetric", bed.all_flows("ecmp_"));
+}
+
+#[test]
+fn one_route_more_costs_itself() {
+    let (mut bed, ..) = bed();
+    for n in 0..2000 {
+        bed.route(
+            "r",
+            &format!("11.{}.{}.0/24", n / 256, n % 256),
+            "10.0.0.2",
+            |_| (),
+        );
+    }
+    bed.ran();
+    bed.route("r", "12.0.0.0/8", "10.0.0.2", |_| ());
+    assert_eq!(bed.ran(), 2, "what it says and its flows");
+    bed.route("r", "12.0.0.0/8", "10.0.0.3", |_| ());
+    let ran = bed.ran();
+    assert!(ran <= 10, "with an equal one: {ran}");
+    let blue = bed.switch("green");
+    bed.router_on(blue, "q", "0a:00:00:00:ff:02", &["10.0.0.1/24"]);
+    bed.ran();
+    bed.edit_router_port("q-green", |port| port.mac = "0a:00:00:00:ff:03".into());
+    let ran = bed.ran();
+    assert!(ran < 100, "a port of another router: {ran}");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum RowKey {
     TemplateVars(Str),
     /// By name.
     Meter(Str),
+    /// By port and address of the peer.
+    Bfd(Str, Str),
     /// A row that is to go: table number and UUID.
     Stale(u8, Uuid),
 }
@@ -58,6 +60,7 @@ impl RowKey {
             RowKey::ServiceMonitor(..) => sb::TableId::ServiceMonitor,
             RowKey::TemplateVars(_) => sb::TableId::ChassisTemplateVar,
             RowKey::Meter(_) => sb::TableId::Meter,
+            RowKey::Bfd(..) => sb::TableId::Bfd,
             RowKey::Stale(table, _) => {
                 sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
             }
@@ -82,6 +85,7 @@ impl RowKey {
             RowKey::TemplateVars(chassis) => chassis.to_string(),
             RowKey::Mcast(dp, name) => format!("{name} of {dp}"),
             RowKey::StaticMac(port, ip) => format!("{ip} at {port}"),
+            RowKey::Bfd(port, peer) => format!("{peer} at {port}"),
             RowKey::Stale(_, row) => row.to_string(),
         };
         (self.table().name(), name)

@@ -104,6 +104,11 @@ impl Rows {
                 .map(|c| RowKey::TemplateVars(c.clone())),
         );
         dirty.extend(w.meters.keys().map(|k| RowKey::Meter(k.clone())));
+        dirty.extend(
+            w.bfds
+                .keys()
+                .map(|(p, i)| RowKey::Bfd(p.clone(), i.clone())),
+        );
         dirty.extend(w.stale.iter().map(|(t, r)| RowKey::Stale(*t, *r)));
         if w.rbac {
             dirty.insert(RowKey::Role(rbac::ROLE.into()));

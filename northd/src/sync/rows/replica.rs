@@ -88,6 +88,10 @@ impl Rows {
                 let key = |r: &Arc<sb::ChassisTemplateVar>| RowKey::TemplateVars(r.chassis.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::Bfd(c) => {
+                let key = |r: &Arc<sb::Bfd>| RowKey::Bfd(r.logical_port.clone(), r.dst_ip.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::RbacPermission(c) => {
                 let key = |r: &Arc<sb::RbacPermission>| RowKey::Permission(r.table.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

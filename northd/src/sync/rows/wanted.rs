@@ -9,7 +9,7 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::output::{
-    Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor, StaticMac,
+    Bfd, Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor, StaticMac,
     TemplateVars,
 };
 use crate::sync::rbac;
@@ -31,6 +31,7 @@ pub struct Wanted {
     pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
+    pub(super) bfds: BTreeMap<(Str, Str), SmallVec<[Arc<Bfd>; 1]>>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
 }
 
@@ -164,6 +165,11 @@ impl Rows {
                 }
                 RowKey::TemplateVars(row.chassis.clone())
             }
+            Output::Bfd(row) => {
+                let at = (row.logical_port.clone(), row.dst_ip.clone());
+                toggle_list(w.bfds.entry(at.clone()).or_default(), row.clone(), present);
+                RowKey::Bfd(at.0, at.1)
+            }
             Output::SbGlobal { options, ipsec } => {
                 let new = (options.clone(), *ipsec);
                 if present {
@@ -194,6 +200,7 @@ impl Rows {
             | Output::LspUp(..)
             | Output::LspDynamic(..)
             | Output::LspTag(..)
+            | Output::BfdStatus(..)
             | Output::NbOption(..) => {
                 return;
             }
@@ -231,6 +238,10 @@ impl Rows {
                 .is_some_and(|list| !list.is_empty()),
             RowKey::TemplateVars(chassis) => w.template_vars.contains_key(chassis),
             RowKey::Meter(name) => w.meters.get(name).is_some_and(|m| !m.is_empty()),
+            RowKey::Bfd(port, peer) => w
+                .bfds
+                .get(&(port.clone(), peer.clone()))
+                .is_some_and(|b| !b.is_empty()),
             RowKey::Stale(..) => false,
         }
     }
@@ -262,6 +273,7 @@ impl Rows {
                         .remove(&(port.clone(), ip.clone(), *number, protocol.clone())),
                 )
             }
+            RowKey::Bfd(port, peer) => drop(w.bfds.remove(&(port.clone(), peer.clone()))),
             _ => {}
         }
     }

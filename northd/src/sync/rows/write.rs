@@ -8,7 +8,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::{RowKey, Rows};
-use crate::output::{Band, Datapath, HaGroup, Meter, ServiceMonitor};
+use crate::output::{Band, Bfd, Datapath, HaGroup, Meter, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
 
@@ -173,6 +173,12 @@ impl Rows {
             RowKey::Meter(name) => {
                 if let Some(meter) = self.wanted.meters.get(name).and_then(BTreeSet::first) {
                     put_meter(txn, db, uuid, meter);
+                }
+            }
+            RowKey::Bfd(port, peer) => {
+                let wanted = self.wanted.bfds.get(&(port.clone(), peer.clone()));
+                if let Some(want) = wanted.and_then(|list| list.first()) {
+                    put_bfd(txn, db, uuid, want);
                 }
             }
             RowKey::Stale(..) => {}
@@ -361,6 +367,47 @@ fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
     put(txn, &db.service_monitor, uuid, &row, mask, 0);
 }
 
+/// The state is the chassis's to tell, but for whether there is to be a session at all.
+fn put_bfd(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &Bfd) {
+    use sb::bfd as column;
+    let off = "admin_down";
+    let row = sb::Bfd {
+        logical_port: want.logical_port.clone(),
+        dst_ip: want.dst_ip.clone(),
+        src_port: want.src_port,
+        disc: discriminator(want.nb),
+        min_tx: want.min_tx,
+        min_rx: want.min_rx,
+        detect_mult: want.detect_mult,
+        status: if want.followed { "down" } else { off }.into(),
+        ..sb::Bfd::default()
+    };
+    let mut mask = column::LOGICAL_PORT
+        | column::DST_IP
+        | column::SRC_PORT
+        | column::MIN_TX
+        | column::MIN_RX
+        | column::DETECT_MULT;
+    if let Some(have) = db.bfd.get(uuid)
+        && (&*have.status == off) == want.followed
+    {
+        mask |= column::STATUS;
+    }
+    put(
+        txn,
+        &db.bfd,
+        uuid,
+        &row,
+        mask,
+        column::DISC | column::STATUS,
+    );
+}
+
+/// Not zero (RFC 5880, 6.8.1); two sessions with one are told apart by their addresses.
+fn discriminator(nb: Uuid) -> i64 {
+    i64::from(nb.short().max(1))
+}
+
 /// Members are rows of their own without a key: kept if all are as wanted, made anew else.
 fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
     let have = db.ha_chassis_group.get(uuid);
@@ -534,6 +581,6 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
         LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
-        Meter meter
+        Meter meter, Bfd bfd
     }
 }
