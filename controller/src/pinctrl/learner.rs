@@ -8,11 +8,13 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use weft_ovsdb::model::Uuid;
 use weft_ovsdb::txn::{Txn, TxnError};
 use weft_packet::Mac;
+use weft_packet::bfd::State;
 
 use super::waiting::Hop;
-use super::{Now, fdb, neighbors, vport};
+use super::{Now, bfd, fdb, neighbors, vport};
 use crate::core::Core;
 
 /// Rows that may wait to be written.
@@ -54,6 +56,8 @@ pub enum Learned {
         /// Key of the parent.
         parent: u32,
     },
+    /// A BFD session has come into another state.
+    Session(Uuid, State),
 }
 
 /// What a later lesson replaces.
@@ -62,6 +66,7 @@ enum Subject {
     Neighbor(Hop),
     Place(u32, Mac),
     Parent(u32, u32),
+    Session(Uuid),
 }
 
 impl Learned {
@@ -71,6 +76,7 @@ impl Learned {
                 datapath, port, ip, ..
             } => Subject::Neighbor(Hop { datapath, port, ip }),
             Learned::Place { datapath, mac, .. } => Subject::Place(datapath, mac),
+            Learned::Session(row, _) => Subject::Session(row),
             Learned::Parent { datapath, port, .. } => Subject::Parent(datapath, port),
         }
     }
@@ -79,7 +85,7 @@ impl Learned {
     pub(super) fn hop(&self) -> Option<Hop> {
         match self.subject() {
             Subject::Neighbor(hop) => Some(hop),
-            Subject::Place(..) | Subject::Parent(..) => None,
+            Subject::Place(..) | Subject::Parent(..) | Subject::Session(_) => None,
         }
     }
 }
@@ -103,6 +109,7 @@ impl fmt::Display for Learned {
                 mac,
                 port,
             } => write!(f, "{mac} behind port {port} of datapath {datapath}"),
+            Learned::Session(row, state) => write!(f, "state {state:?} of BFD session {row}"),
             Learned::Parent {
                 datapath,
                 port,
@@ -180,6 +187,7 @@ impl Learner {
                 mac,
                 port,
             } => fdb::write(core, datapath, mac, port, ms, txn),
+            Learned::Session(row, state) => bfd::write(core, row, state, txn),
             Learned::Parent {
                 datapath,
                 port,

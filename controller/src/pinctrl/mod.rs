@@ -14,6 +14,7 @@
 mod acl_log;
 mod announce;
 mod arp;
+mod bfd;
 mod complaints;
 mod event;
 mod fdb;
@@ -84,6 +85,7 @@ pub struct PinCtrl {
     writing: Option<bool>,
     /// No transaction but the learner's before: the last one failed.
     pause: Option<Instant>,
+    sessions: bfd::Sessions,
     complaints: Complaints,
     /// Packets that came, by opcode.
     received: Vec<Arc<Counter>>,
@@ -101,6 +103,7 @@ impl Default for PinCtrl {
             events: event::Events::default(),
             writing: None,
             pause: None,
+            sessions: bfd::Sessions::default(),
             complaints: Complaints::default(),
             received: Opcode::ALL
                 .iter()
@@ -135,6 +138,15 @@ impl PinCtrl {
                     self.complain(opcode, &Refusal::Full, now);
                 }
                 return Vec::new();
+            }
+            Opcode::HandleBfdMsg => {
+                return match self.sessions.receive(packet, core, now.instant) {
+                    Ok(answer) => answer.map(Effect::Send).into_iter().collect(),
+                    Err(why) => {
+                        self.complain(opcode, &why.into(), now);
+                        Vec::new()
+                    }
+                };
             }
             _ => {}
         }
@@ -212,6 +224,12 @@ impl PinCtrl {
         }
         let announced = self.announcements.tick(core, now.instant);
         effects.extend(announced.into_iter().map(Effect::Send));
+        let (packets, states, session_due) = self.sessions.tick(core, now.instant);
+        effects.extend(packets.into_iter().map(Effect::Send));
+        for (row, state) in states {
+            // No room is no harm: it is said again at the next look.
+            self.learner.note(Learned::Session(row, state), now);
+        }
         let probes = self.monitors.tick(core, now.instant);
         effects.extend(probes.into_iter().map(Effect::Send));
         if self.writing.is_none()
@@ -236,6 +254,7 @@ impl PinCtrl {
             self.monitors.due(),
             self.announcements.due(),
             self.pause,
+            session_due,
         ]
         .into_iter()
         .flatten()

@@ -35,6 +35,7 @@ pub fn sb_columns() -> Monitored {
         T::MacBinding,
         T::StaticMacBinding,
         T::Fdb,
+        T::Bfd,
         T::GatewayChassis,
         T::HaChassis,
         T::HaChassisGroup,

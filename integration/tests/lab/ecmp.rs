@@ -23,11 +23,10 @@ pub fn equal_routes_share_the_load(impls: Impls) {
     for to in ["10.2.0.1", "10.2.0.2", "fd02::1", "fd02::2"] {
         lab.reaches("a1", to);
     }
-    lab.nb("lr-route-add r 172.16.0.0/16 10.2.0.1
+    lab.nb("--wait=hv lr-route-add r 172.16.0.0/16 10.2.0.1
             --ecmp lr-route-add r 172.16.0.0/16 10.2.0.2
             lr-route-add r fd99::/64 fd02::1
-            --ecmp lr-route-add r fd99::/64 fd02::2
-            --wait=hv sync");
+            --ecmp lr-route-add r fd99::/64 fd02::2");
     let captures = ["t1", "t2"].map(|vm| lab.capture(vm, vm, "udp"));
     let shares = |to: &str| {
         let to = format!("> {to}.");

@@ -5,8 +5,9 @@
 mod acl;
 mod acl_log;
 mod bad_input;
-mod failover;
+mod bfd;
 mod ecmp;
+mod failover;
 mod lb;
 mod lb_gateway;
 mod mirror;
@@ -54,6 +55,7 @@ scenarios! {
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
     lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
+    bfd: routes_follow_their_sessions;
     ecmp: equal_routes_share_the_load replies_go_through_the_same_next_hop;
     policy: policies_go_before_routes a_policy_shares_the_load_and_marks;
     virtual_ports: an_address_moves_between_parents;

@@ -51,14 +51,15 @@ fn goes(lab: &Lab, captures: &[Capture; 2], to: &str, taken: [bool; 2]) {
 
 pub fn policies_go_before_routes(impls: Impls) {
     let (lab, captures) = bed(impls);
-    lab.nb("lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' drop
+    lab.nb(
+        "--wait=hv lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' drop
             lr-policy-add r 200 'ip4.dst == 172.16.1.0/24' allow
             lr-policy-add r 300 'ip4.dst == 172.16.2.0/24' reroute 10.2.0.2
             lr-policy-add r 400 'ip4.dst == 172.16.3.0/24 && inport == \"r-t\"' reroute 10.2.0.2
             lr-policy-add r 500 'ip6.dst == fd99::/64' reroute fd02::2
             lr-policy-add r 600 'ip6.dst == fd98::/64' drop
-            lr-policy-add r 700 'ip4.dst == 172.17.0.0/16' reroute 10.77.0.1
-            --wait=hv sync");
+            lr-policy-add r 700 'ip4.dst == 172.17.0.0/16' reroute 10.77.0.1",
+    );
     for (to, taken) in [
         ("172.16.9.1", [false, false]),
         ("172.16.1.1", [true, false]),
@@ -112,19 +113,18 @@ pub fn a_policy_shares_the_load_and_marks(impls: Impls) {
     assert!(marking.to_lowercase().contains("pkt_mark"), "{marking}");
     // With one of them gone the other takes all.
     lab.nb("--wait=hv lr-policy-del r
-            lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' reroute 10.2.0.2
-            --wait=hv sync");
+            lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' reroute 10.2.0.2");
     goes(&lab, &captures, "172.16.5.5", [false, true]);
 }
 
 /// Newer than 23.03: stock northd does not know chains.
 pub fn chains_of_policies(impls: Impls) {
     let (lab, captures) = bed(impls);
-    lab.nb("-- --id=@j create logical_router_policy priority=100 'match=\"ip4.dst == 172.16.0.0/12\"' action=jump jump_chain=tea -- add logical_router r policies @j
-            -- --id=@d create logical_router_policy priority=10 'match=\"ip4.dst == 172.16.1.0/24\"' action=drop chain=tea -- add logical_router r policies @d
-            -- --id=@t create logical_router_policy priority=20 'match=\"ip4.dst == 172.16.2.0/24\"' action=reroute nexthops=10.2.0.2 chain=tea -- add logical_router r policies @t
-            -- --id=@o create logical_router_policy priority=50 'match=\"ip4.dst == 172.16.3.0/24\"' action=reroute nexthops=10.2.0.2 -- add logical_router r policies @o
-            --wait=hv sync");
+    lab.nb("--wait=hv sync
+            --id=@j create logical_router_policy priority=100 'match=\"ip4.dst == 172.16.0.0/12\"' action=jump jump_chain=tea -- add logical_router r policies @j
+            --id=@d create logical_router_policy priority=10 'match=\"ip4.dst == 172.16.1.0/24\"' action=drop chain=tea -- add logical_router r policies @d
+            --id=@t create logical_router_policy priority=20 'match=\"ip4.dst == 172.16.2.0/24\"' action=reroute nexthops=10.2.0.2 chain=tea -- add logical_router r policies @t
+            --id=@o create logical_router_policy priority=50 'match=\"ip4.dst == 172.16.3.0/24\"' action=reroute nexthops=10.2.0.2 -- add logical_router r policies @o");
     for (to, taken) in [
         ("172.16.1.1", [false, false]),
         ("172.16.2.1", [false, true]),
