@@ -8,14 +8,14 @@ use weft_integration::{Impls, Lab, wait_for};
 use crate::routing::routed;
 
 /// `a1` is on one side, `t1` and `t2` are possible next hops on the other.
-fn bed(impls: Impls) -> (Lab, [Capture; 2]) {
-    let lab = routed(impls, 2, &["a", "t"]);
+fn bed(impls: Impls, hosts: usize) -> (Lab, [Capture; 2]) {
+    let lab = routed(impls, hosts, &["a", "t"]);
     lab.nb("lsp-add t t2
             lsp-set-addresses t2 '0a:00:00:00:02:02 10.2.0.2 fd02::2'
             lr-route-add r 0.0.0.0/0 10.2.0.1
             lr-route-add r ::/0 fd02::1");
     lab.vm(
-        "h2",
+        &format!("h{hosts}"),
         "t2",
         "0a:00:00:00:02:02 10.2.0.2/24 fd02::2/64 via 10.2.0.254 fd02::254",
     );
@@ -50,7 +50,7 @@ fn goes(lab: &Lab, captures: &[Capture; 2], to: &str, taken: [bool; 2]) {
 }
 
 pub fn policies_go_before_routes(impls: Impls) {
-    let (lab, captures) = bed(impls);
+    let (lab, captures) = bed(impls, 2);
     lab.nb(
         "--wait=hv lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' drop
             lr-policy-add r 200 'ip4.dst == 172.16.1.0/24' allow
@@ -85,12 +85,12 @@ pub fn policies_go_before_routes(impls: Impls) {
     goes(&lab, &captures, "172.16.2.3", [true, false]);
 }
 
+/// On one host: Open vSwitch in user space looks for the route of a tunnel by the mark of the packet.
 pub fn a_policy_shares_the_load_and_marks(impls: Impls) {
-    let (lab, captures) = bed(impls);
+    let (lab, captures) = bed(impls, 1);
     lab.nb(
-        "lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' reroute 10.2.0.1,10.2.0.2 pkt_mark=77
-            lr-policy-add r 100 'ip6.dst == fd99::/64' reroute fd02::1,fd02::2
-            --wait=hv sync",
+        "--wait=hv lr-policy-add r 100 'ip4.dst == 172.16.0.0/16' reroute 10.2.0.1,10.2.0.2 pkt_mark=77
+            lr-policy-add r 100 'ip6.dst == fd99::/64' reroute fd02::1,fd02::2",
     );
     for to in ["172.16.0.1", "fd99::1"] {
         let shares = || {
@@ -119,7 +119,7 @@ pub fn a_policy_shares_the_load_and_marks(impls: Impls) {
 
 /// Newer than 23.03: stock northd does not know chains.
 pub fn chains_of_policies(impls: Impls) {
-    let (lab, captures) = bed(impls);
+    let (lab, captures) = bed(impls, 2);
     lab.nb("--wait=hv sync
             --id=@j create logical_router_policy priority=100 'match=\"ip4.dst == 172.16.0.0/12\"' action=jump jump_chain=tea -- add logical_router r policies @j
             --id=@d create logical_router_policy priority=10 'match=\"ip4.dst == 172.16.1.0/24\"' action=drop chain=tea -- add logical_router r policies @d
