@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use weft_ovsdb::model::{Map, RowChange, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
-use crate::features::debug_drop::DebugDrop;
 use crate::address::{Prefixed, parse_prefixed};
+use crate::features::debug_drop::DebugDrop;
 use crate::program::Fact;
 
 /// Indexes by UUID.

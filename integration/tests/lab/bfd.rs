@@ -76,9 +76,14 @@ pub fn routes_follow_their_sessions(impls: Impls) {
     lab.reaches("p1", "fd02::1");
     // Nobody follows it any more: held down, and the peer learns it.
     for prefix in ["10.1.0.0/24", "fd01::/64"] {
-        let find = format!("--bare --columns=_uuid find logical_router_static_route 'ip_prefix=\"{prefix}\"'");
+        let find = format!(
+            "--bare --columns=_uuid find logical_router_static_route 'ip_prefix=\"{prefix}\"'"
+        );
         let route = lab.nb(&find);
-        lab.nb(&format!("clear logical_router_static_route {} bfd", route.trim()));
+        lab.nb(&format!(
+            "clear logical_router_static_route {} bfd",
+            route.trim()
+        ));
     }
     are(&lab, "g2", "admin_down");
     are(&lab, "g1", "down");

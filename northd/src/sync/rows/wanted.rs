@@ -9,8 +9,8 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::output::{
-    Bfd, Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor, StaticMac,
-    TemplateVars,
+    Bfd, Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor,
+    StaticMac, TemplateVars,
 };
 use crate::sync::rbac;
 
