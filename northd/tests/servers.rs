@@ -394,6 +394,7 @@ fn a_network_is_compiled_and_bad_rows_stand_alone() {
     lab.nbctl("lsp-del red3 -- lsp-del red4");
 
     // What is mended is no longer told.
+    lab.nbctl("lrp-del-gateway-chassis gate-red hv1");
     lab.nbctl("destroy address_set pg_ip4 -- lsp-del blue2");
     assert_eq!(lab.diagnostics("a", &[]), []);
     let about = "Logical_Switch_Port blue2 addresses".to_owned();

@@ -32,9 +32,7 @@ pub(super) struct SelfAudit {
 impl SelfAudit {
     /// Sets the interval in seconds; none or zero turns it off.
     pub(super) fn every(&mut self, seconds: Option<i64>, now_ms: i64) {
-        let every_ms = seconds
-            .filter(|s| *s > 0)
-            .map(|s| s.saturating_mul(1000));
+        let every_ms = seconds.filter(|s| *s > 0).map(|s| s.saturating_mul(1000));
         if every_ms != self.every_ms {
             self.every_ms = every_ms;
             self.due_ms = every_ms.map(|every| now_ms.saturating_add(every));
@@ -88,7 +86,9 @@ impl SelfAudit {
             tracing::debug!("audit: nothing differs");
         } else {
             let count = differences.len();
-            tracing::error!("audit: {count} differences between steps and a fresh start, repairing");
+            tracing::error!(
+                "audit: {count} differences between steps and a fresh start, repairing"
+            );
         }
         !differences.is_empty()
     }

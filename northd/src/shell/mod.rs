@@ -393,8 +393,10 @@ impl Northd {
             return;
         };
         let interval = global.options.get(audit::INTERVAL);
-        self.audit
-            .every(interval.and_then(|text| text.parse().ok()), self.steady_ms());
+        self.audit.every(
+            interval.and_then(|text| text.parse().ok()),
+            self.steady_ms(),
+        );
         if let Some(interval) = global
             .options
             .get("northd_probe_interval")

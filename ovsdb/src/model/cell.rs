@@ -604,7 +604,10 @@ mod tests {
             same(Some(text.clone()));
             same(Set::from(vec![text.clone()]));
             same(Set::from(vec![text.clone(), "z".into()]));
-            same(Map::from(vec![(text.clone(), text), ("z".into(), "\t".into())]));
+            same(Map::from(vec![
+                (text.clone(), text),
+                ("z".into(), "\t".into()),
+            ]));
         }
         same(Map::<Str, Str>::default());
         same(Set::<Uuid>::default());

@@ -261,8 +261,10 @@ fn render(out: &mut Vec<u8>, op: &Op, schema: &ServerSchema) -> bool {
         out.extend_from_slice(br#","table":"#);
         json_to(out, table);
     };
-    let any_known =
-        |table: &str, row: &Cells| row.iter().any(|(column, _)| schema.has_column(table, column));
+    let any_known = |table: &str, row: &Cells| {
+        row.iter()
+            .any(|(column, _)| schema.has_column(table, column))
+    };
     match op {
         Op::Raw(op) => {
             out.push(b',');
@@ -447,10 +449,18 @@ mod tests {
             out.answer(2, Ok(Some(&reply(refusal))));
             assert!(matches!(out.next(), Progress::Wait));
             out.answer(3, Ok(Some(&reply(last))));
-            let Progress::Done(Err(TxnError::Refused { committed, gap: was, error })) = out.next() else {
+            let Progress::Done(Err(TxnError::Refused {
+                committed,
+                gap: was,
+                error,
+            })) = out.next()
+            else {
                 panic!()
             };
-            assert_eq!((committed, was, error.op), (PIECE_OPS, gap, Some(PIECE_OPS + 1)));
+            assert_eq!(
+                (committed, was, error.op),
+                (PIECE_OPS, gap, Some(PIECE_OPS + 1))
+            );
         }
     }
 

@@ -251,10 +251,8 @@ async fn inserted_rows_are_only_announced() {
     };
     switch("before");
     let mut config = Config::new::<nb::Db>(server.remotes());
-    config.monitored = Monitored::all::<nb::Db>().only_announce_inserts(
-        nb::TableId::LogicalSwitch as u8,
-        nb::logical_switch::NAME,
-    );
+    config.monitored = Monitored::all::<nb::Db>()
+        .only_announce_inserts(nb::TableId::LogicalSwitch as u8, nb::logical_switch::NAME);
     let mut replica = Replica::start(config);
     let shown = |r: &Replica, name: &str| {
         let row = r.db.logical_switch.get(r.switch(name)?)?;
@@ -274,7 +272,9 @@ async fn inserted_rows_are_only_announced() {
         r#"{"op":"update","table":"Logical_Switch","where":[["name","==","before"]],"row":{"other_config":["map",[["k","changed"]]]}}"#,
     );
     replica
-        .until("a change", |r| shown(r, "before").as_deref() == Some("changed"))
+        .until("a change", |r| {
+            shown(r, "before").as_deref() == Some("changed")
+        })
         .await;
     replica.handle().reconnect(true);
     replica
