@@ -426,7 +426,7 @@ fn contradiction(answer: &Answer, inport: &str, places: &BTreeMap<String, &str>)
         }
     }
     for (host, port) in &tunnels {
-        if !port.starts_with('_') && !(answer.egress.contains(*port) && place(port) == Some(*host))
+        if !port.starts_with('_') && (!answer.egress.contains(*port) || place(port) != Some(*host))
         {
             return Some(format!("{port} on {host} gets what is not for it"));
         }

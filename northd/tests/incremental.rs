@@ -421,9 +421,9 @@ impl Random for nb::Acl {
 impl Random for nb::Qos {
     fn random(d: &mut Dice) -> Self {
         let mut numbers = |keys: [&str; 2], most: u64| -> Map<Str, i64> {
-            keys.into_iter()
-                .filter_map(|key| d.chance(60).then(|| (key.into(), d.below(most) as i64)))
-                .collect()
+            let drawn: Vec<&str> = keys.into_iter().filter(|_| d.chance(60)).collect();
+            let pair = |key: &str| (key.into(), d.below(most) as i64);
+            drawn.into_iter().map(pair).collect()
         };
         nb::Qos {
             action: numbers(["dscp", "mark"], 70),

@@ -192,7 +192,7 @@ mod tests {
             unreachable!()
         };
         assert_eq!(
-            line(&[dropped], &[at.clone()], &acls),
+            line(&[dropped], std::slice::from_ref(&at), &acls),
             format!(
                 "# Packet dropped in table 1 (ls_in_apply_port_sec), ingress of \"sw0\" by {by}.\n"
             )

@@ -103,7 +103,10 @@ pub fn vs_columns() -> Monitored {
 /// What [`conditions`] last came from, to tell whether they can have changed: with some hundreds of datapaths they are
 /// thousands of clauses, and most changes leave them as they are.
 #[derive(Default)]
-pub struct Basis(Option<(Option<Arc<Me>>, Option<Arc<Config>>, Arc<LocalSet>)>);
+pub struct Basis(Option<Seen>);
+
+/// Our chassis, our settings, and the datapaths that are local.
+type Seen = (Option<Arc<Me>>, Option<Arc<Config>>, Arc<LocalSet>);
 
 impl Basis {
     /// An interface or the row of a datapath changed: what was said is void.

@@ -3,6 +3,8 @@
 //! `serve tcp|udp ADDRESS NAME` answers every connection or datagram with its name and whom it saw; `ask tcp|udp ADDRESS COUNT
 //! [SIZE]` makes so many connections, one after the other, and prints a line for each: the answer, or why there is none.
 
+#![allow(clippy::print_stdout)] // What it saw is its output.
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
