@@ -24,8 +24,11 @@ use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::zones::PORT_ZONE;
 
 /// Publishes [`Place`]; keyed by port binding.
-pub const BINDING: Kind<Controller> =
-    Kind::pure("binding", &["me", "bridge", "iface", "tunnel"], binding);
+pub const BINDING: Kind<Controller> = Kind::pure(
+    "binding",
+    &["me", "bridge", "iface", "ha-watched", "tunnel"],
+    binding,
+);
 
 /// Where a logical port is.
 #[derive(Clone, Debug, PartialEq, Eq)]

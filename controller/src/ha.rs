@@ -4,7 +4,9 @@
 //! to it (`ref_chassis`). Every one of them judges for itself: the member of the highest priority that is alive is the
 //! gateway. It claims the port; the others send to it. A chassis that watches nobody believes the southbound.
 //!
-//! A member of the highest priority is the gateway whatever it sees, so that when nobody sees anybody there still is one.
+//! A member that watches several and sees none of them has lost its own way to them, not they theirs: it leaves the port to the
+//! others, or two chassis would take it from each other for as long as the southbound hears both. One that watches a single other cannot tell
+//! and goes on.
 
 use std::collections::BTreeSet;
 
@@ -119,6 +121,7 @@ pub fn active(cx: &Cx<'_, Controller>, me: &Me, members: &[Uuid]) -> Option<Uuid
             .and_then(|tunnels| tunnels.alive())
     };
     let is_member = own.is_some_and(|own| members.contains(&own));
+    let cut_off = is_member && cut_off(cx, seen);
     let seen: Vec<Option<bool>> = members.iter().map(|&chassis| seen(chassis)).collect();
     if !is_member && seen.iter().all(Option::is_none) {
         return None;
@@ -126,8 +129,21 @@ pub fn active(cx: &Cx<'_, Controller>, me: &Me, members: &[Uuid]) -> Option<Uuid
     let alive = members
         .iter()
         .zip(&seen)
-        .find(|(chassis, seen)| Some(**chassis) == own || **seen == Some(true));
-    alive
-        .map(|(chassis, _)| *chassis)
-        .or(members.first().copied())
+        .find(|(chassis, seen)| (Some(**chassis) == own && !cut_off) || **seen == Some(true));
+    let others = members
+        .iter()
+        .find(|chassis| !cut_off || Some(**chassis) != own);
+    alive.map(|(chassis, _)| *chassis).or(others.copied())
+}
+
+/// Whether every one of several watched chassis is seen to be gone.
+fn cut_off(cx: &Cx<'_, Controller>, seen: impl Fn(Uuid) -> Option<bool>) -> bool {
+    cx.value::<Watched>(WATCHED.id(), Key::Global)
+        .is_some_and(|watched| {
+            watched.chassis.len() > 1
+                && watched
+                    .chassis
+                    .iter()
+                    .all(|&chassis| seen(chassis) == Some(false))
+        })
 }

@@ -55,8 +55,8 @@ scenarios! {
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
     lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
-    ecmp: equal_routes_share_the_load replies_go_through_the_same_next_hop;
-    policy: policies_go_before_routes a_policy_shares_the_load_and_marks;
+    ecmp: replies_go_through_the_same_next_hop;
+    policy: policies_go_before_routes;
     virtual_ports: an_address_moves_between_parents;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules;
     failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself;
@@ -86,16 +86,20 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
     mirror: mirrors_to_nowhere;
 }
 
-// What stock controllers of 23.03 do not do: they make their mirrors anew when they start, and flush no connections
-// on demand.
+// What stock controllers of 23.03 do not do: they make their mirrors anew when they start, flush no connections
+// on demand, and on a userspace datapath choose the same next hop for every flow (also under stock northd).
 // Sessions of BFD do not come up yet between stock controllers under our northd: why is not known.
 scenarios! { @ of_our_controller WEFT
     bfd: routes_follow_their_sessions;
+    ecmp: equal_routes_share_the_load;
+    policy: a_policy_shares_the_load_and_marks;
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
 }
 scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
     bfd: routes_follow_their_sessions;
+    ecmp: equal_routes_share_the_load;
+    policy: a_policy_shares_the_load_and_marks;
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
 }
