@@ -56,6 +56,22 @@ impl Ping {
         })
     }
 
+    /// The replies around each gap, for messages.
+    pub fn gaps(&self) -> String {
+        let seq = |line: &str| -> Option<u32> {
+            let rest = line.split("icmp_seq=").nth(1)?;
+            rest.split_whitespace().next()?.parse().ok()
+        };
+        let replies: Vec<(u32, &str)> = self
+            .text
+            .lines()
+            .filter_map(|line| Some((seq(line)?, line)))
+            .collect();
+        let gaps = replies.windows(2).filter(|pair| pair[1].0 != pair[0].0 + 1);
+        gaps.map(|pair| format!("{}\n{}\n", pair[0].1, pair[1].1))
+            .collect()
+    }
+
     /// How many were lost.
     pub fn lost(&self) -> u32 {
         self.sent - self.received
@@ -107,7 +123,7 @@ impl Lab {
     /// Pings every `interval` seconds until stopped.
     #[track_caller]
     pub fn ping_across(&self, vm: &str, to: &str, interval: &str) -> PingAcross {
-        let argv = words(&format!("ping -n -i {interval} {to}"));
+        let argv = words(&format!("ping -n -D -i {interval} {to}"));
         let child = command::prepare(Some(&self.netns(vm)), None, &argv)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

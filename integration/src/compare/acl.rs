@@ -22,6 +22,8 @@ pub struct Policy {
     groups: Vec<String>,
     sets: Vec<String>,
     routed: bool,
+    /// How many rules there are.
+    rules: u32,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,7 @@ impl Policy {
             groups: Vec::new(),
             sets: Vec::new(),
             routed: false,
+            rules: 0,
         };
         for s in 0..p.below(2) + 1 {
             p.switch(s);
@@ -200,7 +203,10 @@ impl Policy {
 
     fn acl(&mut self, kind: &str, of: &str) {
         let direction = self.one(&["from-lport", "to-lport"]);
-        let priority = [1, 10, 10, 100, 1000, 32767][self.below(6)];
+        // No two are equal: which of two rules of one priority decides is left open (ovn-nb(5)), and stock's choice
+        // changes from run to run.
+        let priority = [1, 201, 201, 401, 1001, 32600][self.below(6)] + self.rules;
+        self.rules += 1;
         let mut text = self.expr(direction, 0);
         if kind == "port-group" && self.chance(0.8) {
             let side = if direction == "from-lport" {
