@@ -2,7 +2,7 @@
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::switch::{self, named_lines};
+use super::switch::{self, list_ports, named_lines};
 use crate::address::check_addresses;
 use crate::command::{Command, Cx, MANY};
 use crate::common::{by_name, key_values, not_found, parse_state, suggest};
@@ -393,14 +393,7 @@ fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
     let switch = switch::get(cx, cx.arg(0))?;
-    let ports = cx
-        .db
-        .row(LS, switch)
-        .map(|row| row.refs("ports"))
-        .unwrap_or_default();
-    let named = |uuid: Uuid| Some((cx.db.row(LSP, uuid)?.str("name").to_string(), uuid));
-    let lines = ports.into_iter().filter_map(named).collect();
-    named_lines(cx, lines);
+    list_ports(cx, LS, switch, LSP);
     Ok(())
 }
 

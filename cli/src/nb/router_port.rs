@@ -3,7 +3,7 @@
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
 use super::router::{self, LR};
-use super::switch::named_lines;
+use super::switch::list_ports;
 use crate::command::{Command, Cx, MANY};
 use crate::common::{Prefix, by_name, key_values, not_found, parse_mac, parse_state, suggest};
 use crate::error::{Error, fail};
@@ -282,14 +282,7 @@ fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
     let router = router::get(cx, cx.arg(0))?;
-    let ports = cx
-        .db
-        .row(LR, router)
-        .map(|row| row.refs("ports"))
-        .unwrap_or_default();
-    let named = |uuid: Uuid| Some((cx.db.row(LRP, uuid)?.str("name").to_string(), uuid));
-    let lines = ports.into_iter().filter_map(named).collect();
-    named_lines(cx, lines);
+    list_ports(cx, LR, router, LRP);
     Ok(())
 }
 

@@ -101,6 +101,18 @@ pub(super) fn list(cx: &mut Cx<'_>, table: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lists the ports of a switch or router, by name.
+pub(super) fn list_ports(cx: &mut Cx<'_>, parent_table: &str, parent: Uuid, port_table: &str) {
+    let ports = cx
+        .db
+        .row(parent_table, parent)
+        .map(|row| row.refs("ports"))
+        .unwrap_or_default();
+    let named = |uuid: Uuid| Some((cx.db.row(port_table, uuid)?.str("name").to_string(), uuid));
+    let lines = ports.into_iter().filter_map(named).collect();
+    named_lines(cx, lines);
+}
+
 /// Prints `UUID (name)`, by name.
 pub(super) fn named_lines(cx: &mut Cx<'_>, mut rows: Vec<(String, Uuid)>) {
     rows.sort_unstable();
