@@ -155,7 +155,7 @@ impl Env for Names<'_> {
         )
     }
 
-    fn port_group(&self, name: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: weft_lang::Field, name: &str) -> Option<Vec<u32>> {
         let of_datapath = format!("{}_{name}", self.key);
         let idx = &self.core.inputs.idx;
         let found = idx.find(Index::PortGroupByName, &*of_datapath).first();

@@ -11,7 +11,9 @@ use weft_engine::{Cx, Kind};
 use weft_lang::action::Action as Logical;
 use weft_lang::env::Env;
 use weft_lang::lower::{FlowKind, FlowMatch, Lowered, to_openflow};
-use weft_lang::{Const, Expr, Int, OfField, Pipeline, parse_actions, parse_constants, parse_match};
+use weft_lang::{
+    Const, Expr, Field, Int, OfField, Pipeline, parse_actions, parse_constants, parse_match,
+};
 use weft_openflow::{Field as Of, Match};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::sb;
@@ -22,6 +24,7 @@ use crate::flow::{Actions, Body, Clause, ConjId, Flow};
 use crate::index::Index;
 use crate::local_datapaths::{LOCAL, Local};
 use crate::physical::port_key;
+use crate::port_group;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::template::{self, TEMPLATE, Variables};
 
@@ -34,6 +37,7 @@ pub const LFLOW: Kind<Controller> = Kind::pure(
         "binding",
         "template",
         "address-set",
+        "port-group",
     ],
     lflow,
 );
@@ -129,6 +133,7 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
     for (datapath, local) in &datapaths {
         let scope = Scope {
             cx,
+            pipeline,
             datapath: *datapath,
             key: local.key,
         };
@@ -366,6 +371,7 @@ impl Shared {
 /// Resolves names on one datapath, recording what is read.
 struct Scope<'x, 'y> {
     cx: &'x Cx<'y, Controller>,
+    pipeline: Pipeline,
     datapath: Uuid,
     key: u32,
 }
@@ -415,19 +421,12 @@ impl Env for Scope<'_, '_> {
         Some((*members).clone())
     }
 
-    fn port_group(&self, name: &str) -> Option<Vec<u32>> {
-        let rec = self.cx.sb_rec();
-        // northd makes one row for each datapath, named by its key; a plain name serves those who write rows by hand.
-        let of_datapath = self
-            .cx
-            .lookup_one(Index::PortGroupByName, &*format!("{}_{name}", self.key));
-        let uuid = of_datapath.or_else(|| self.cx.lookup_one(Index::PortGroupByName, name))?;
-        let row = self.cx.sb().port_group.tracked(uuid, &rec)?;
-        Some(
-            row.ports()
-                .iter()
-                .filter_map(|port| self.own_port(port))
-                .collect(),
+    fn port_group(&self, field: Field, name: &str) -> Option<Vec<u32>> {
+        port_group::members(
+            self.cx,
+            name,
+            (self.datapath, self.key),
+            (self.pipeline, field),
         )
     }
 

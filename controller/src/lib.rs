@@ -35,6 +35,7 @@ pub mod mirror;
 pub mod patch;
 pub mod physical;
 pub mod pinctrl;
+pub mod port_group;
 pub mod program;
 pub mod shell;
 pub mod sync;

@@ -172,6 +172,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::physical::hairpin::HAIRPIN,
     crate::lflow::DATAPATH_GROUP,
     crate::lflow::ADDRESS_SET,
+    crate::port_group::PORT_GROUP,
     crate::lflow::LFLOW,
 ];
 

@@ -1,6 +1,7 @@
 //! What names in expressions stand for on a chassis.
 
 use crate::constant::{Int, Str};
+use crate::field::Field;
 
 /// Resolves names. Implementations that track what was read do so in these calls.
 pub trait Env {
@@ -8,8 +9,9 @@ pub trait Env {
     fn port(&self, name: &str) -> Option<u32>;
     /// Constants of an address set, also of those a port group makes (`$name_ip4`). None if there is no such set.
     fn address_set(&self, name: &str) -> Option<Vec<Int>>;
-    /// Keys of the members of a port group that are in the flow's datapath. None if there is no such group.
-    fn port_group(&self, name: &str) -> Option<Vec<u32>>;
+    /// Keys of the members of a port group that are in the flow's datapath and that `field` can hold. None if there is no
+    /// such group.
+    fn port_group(&self, field: Field, name: &str) -> Option<Vec<u32>>;
     /// Whether the port resides here.
     fn is_resident(&self, port: &str) -> bool;
 }
@@ -25,7 +27,7 @@ impl Env for NoEnv {
     fn address_set(&self, _: &str) -> Option<Vec<Int>> {
         None
     }
-    fn port_group(&self, _: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: Field, _: &str) -> Option<Vec<u32>> {
         None
     }
     fn is_resident(&self, _: &str) -> bool {

@@ -65,7 +65,7 @@ fn compare(cmp: &Cmp, op: RelOp, actual: u128, env: &impl Env) -> bool {
             Const::Str(name) => Some((u128::from(env.port(name)?) == actual) == (op == RelOp::Eq)),
             Const::Group(name) => {
                 let found = env
-                    .port_group(name)?
+                    .port_group(cmp.field, name)?
                     .iter()
                     .any(|key| u128::from(*key) == actual);
                 Some(found == (op == RelOp::Eq))

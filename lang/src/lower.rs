@@ -378,7 +378,7 @@ impl<E: Env> Resolver<'_, E> {
                 self.env.port(port).map(|port| vec![key(port)]),
             ),
             Const::Group(group) => {
-                let keys = self.env.port_group(group);
+                let keys = self.env.port_group(field, group);
                 (
                     Name::PortGroup(group.clone()),
                     keys.map(|keys| keys.into_iter().map(key).collect()),

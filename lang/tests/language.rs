@@ -22,7 +22,7 @@ impl Env for Names {
     fn address_set(&self, name: &str) -> Option<Vec<Int>> {
         self.sets.get(name).cloned()
     }
-    fn port_group(&self, name: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: weft_lang::Field, name: &str) -> Option<Vec<u32>> {
         self.groups.get(name).cloned()
     }
     fn is_resident(&self, port: &str) -> bool {

@@ -21,7 +21,7 @@ impl Env for Big {
                 .collect(),
         )
     }
-    fn port_group(&self, _: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: weft_lang::Field, _: &str) -> Option<Vec<u32>> {
         Some((1..=500).collect())
     }
     fn is_resident(&self, _: &str) -> bool {
@@ -147,7 +147,7 @@ fn sets_of_mixed_families() {
             );
             Some(vec![v4, Int::new(1, Format::Ip6), Int::new(1, Format::Mac)])
         }
-        fn port_group(&self, _: &str) -> Option<Vec<u32>> {
+        fn port_group(&self, _: weft_lang::Field, _: &str) -> Option<Vec<u32>> {
             None
         }
         fn is_resident(&self, _: &str) -> bool {

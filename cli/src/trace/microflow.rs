@@ -196,7 +196,7 @@ mod tests {
         fn address_set(&self, _: &str) -> Option<Vec<Int>> {
             None
         }
-        fn port_group(&self, _: &str) -> Option<Vec<u32>> {
+        fn port_group(&self, _: weft_lang::Field, _: &str) -> Option<Vec<u32>> {
             None
         }
         fn is_resident(&self, _: &str) -> bool {

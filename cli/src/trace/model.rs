@@ -470,7 +470,7 @@ impl Env for Scope<'_> {
         self.model.address_sets.get(name).cloned()
     }
 
-    fn port_group(&self, name: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: weft_lang::Field, name: &str) -> Option<Vec<u32>> {
         // The southbound has a group per datapath, whose key is part of its name.
         let here = format!("{}_{name}", self.datapath.key);
         let groups = &self.model.port_groups;

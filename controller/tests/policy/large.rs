@@ -4,7 +4,7 @@ use weft_controller::core::Core;
 use weft_controller::install::Installer;
 
 use super::table::FlowTable;
-use super::{address_set, port_group, rule, switch_with};
+use super::{address_set, port_group, rule, switch_with, switch_with_some};
 
 const LARGE: usize = 10_000;
 const GROUPS: usize = 200;
@@ -84,7 +84,33 @@ fn one_port_into_a_large_group() {
     );
     let mut settled = Settled::new(core);
     let grown = settled.change(vec![port_group(0, "pg", 1..=LARGE + 1)]);
-    assert_eq!(grown, [1, 1, 0, 1]);
+    assert_eq!(grown, [2, 1, 0, 1]);
+}
+
+/// Members on other hosts are no concern of this one.
+#[test]
+fn members_elsewhere_cost_nothing() {
+    let mut core = switch_with_some(LARGE + 1, 3);
+    core.apply_sb(
+        vec![
+            port_group(0, "pg", 1..=LARGE),
+            rule(100, 1000, "outport == @pg && ip4 && tcp.dst == 80"),
+        ],
+        false,
+    );
+    let mut settled = Settled::new(core);
+    let grown = settled.change(vec![port_group(0, "pg", 1..=LARGE + 1)]);
+    assert_eq!(grown, [1, 0, 0, 0]);
+    // One of the three here.
+    let shrunk = settled.change(vec![port_group(0, "pg", 2..=LARGE)]);
+    assert_eq!(shrunk, [2, 0, 1, 1]);
+    // The other field of the pipeline can hold any port of the switch.
+    let any = settled.change(vec![rule(
+        100,
+        1000,
+        "inport == @pg && ip4 && tcp.dst == 80",
+    )]);
+    assert_eq!(any[1], LARGE - 1);
 }
 
 #[test]
@@ -100,7 +126,7 @@ fn one_port_into_many_groups() {
     core.apply_sb(rows, false);
     let mut settled = Settled::new(core);
     let grown = settled.change((0..GROUPS).map(|n| group(n, 41)).collect());
-    assert_eq!(grown, [GROUPS, GROUPS, 0, GROUPS]);
+    assert_eq!(grown, [2 * GROUPS, GROUPS, 0, GROUPS]);
 }
 
 /// Rules that say the same have the same clauses: they are there once.

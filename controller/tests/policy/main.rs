@@ -23,16 +23,20 @@ fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
     pairs.collect()
 }
 
-/// A core with one switch and `ports` ports `p1`, `p2` ... on it, the first of them attached here.
+/// A core with one switch and `ports` ports `p1`, `p2` ... on it, all attached here.
 fn switch_with(ports: usize) -> Core {
+    switch_with_some(ports, ports)
+}
+
+/// A core with one switch and `ports` ports `p1`, `p2` ... on it, of which the first `here` are attached here.
+fn switch_with_some(ports: usize, here: usize) -> Core {
     let mut core = Core::new(Settings::default()).unwrap();
-    let (iface, port) = (uuid(20, 0), uuid(21, 0));
     let settings = [
         ("system-id", "c0"),
         ("ovn-encap-type", "geneve"),
         ("ovn-encap-ip", "1.1.1.1"),
     ];
-    let own: Vec<vs::Update> = vec![
+    let mut own: Vec<vs::Update> = vec![
         RowUpdate::insert(
             uuid(22, 0),
             vs::OpenVswitch {
@@ -46,31 +50,13 @@ fn switch_with(ports: usize) -> Core {
             BRIDGE,
             vs::Bridge {
                 name: "br-int".into(),
-                ports: [port].into(),
-                ..Default::default()
-            },
-        )
-        .into(),
-        RowUpdate::insert(
-            port,
-            vs::Port {
-                name: "tap1".into(),
-                interfaces: [iface].into(),
-                ..Default::default()
-            },
-        )
-        .into(),
-        RowUpdate::insert(
-            iface,
-            vs::Interface {
-                name: "tap1".into(),
-                ofport: Some(1),
-                external_ids: map(&[("iface-id", "p1")]),
+                ports: (0..here).map(|n| uuid(21, n)).collect(),
                 ..Default::default()
             },
         )
         .into(),
     ];
+    own.extend((0..here).flat_map(attached));
     core.apply_vs(own, false);
     let datapath = sb::DatapathBinding {
         tunnel_key: 1,
@@ -88,6 +74,26 @@ fn switch_with(ports: usize) -> Core {
     }
     core.apply_sb(rows, false);
     core
+}
+
+/// The port of Open vSwitch that the port with index `n` is attached by.
+fn attached(n: usize) -> [vs::Update; 2] {
+    let name = Str::from(format!("tap{}", n + 1));
+    let port = vs::Port {
+        name: name.clone(),
+        interfaces: [uuid(20, n)].into(),
+        ..Default::default()
+    };
+    let iface = vs::Interface {
+        name,
+        ofport: Some(n as i64 + 1),
+        external_ids: map(&[("iface-id", &format!("p{}", n + 1))]),
+        ..Default::default()
+    };
+    [
+        RowUpdate::insert(uuid(21, n), port).into(),
+        RowUpdate::insert(uuid(20, n), iface).into(),
+    ]
 }
 
 /// An ACL's logical flow; its cookie is `cookie`.

@@ -38,7 +38,7 @@ impl Env for Written {
         Some(ints.filter_map(|it: Const| it.as_int().copied()).collect())
     }
 
-    fn port_group(&self, name: &str) -> Option<Vec<u32>> {
+    fn port_group(&self, _: weft_lang::Field, name: &str) -> Option<Vec<u32>> {
         let members = self.groups.get(name)?.iter();
         Some(members.map(|port| *port as u32).collect())
     }
