@@ -23,6 +23,8 @@ pub enum Space {
     Router(Id, u8),
     /// UDP source ports of BFD sessions.
     BfdPorts,
+    /// Tunnel keys of the learned multicast groups of one datapath.
+    Groups(Id),
 }
 
 /// All ledgers.
@@ -40,6 +42,8 @@ pub struct Ledgers {
     pub routers: Scoped<(Uuid, u8)>,
     /// UDP source ports of BFD sessions.
     pub bfd_ports: Numbers,
+    /// Tunnel keys of learned multicast groups, by datapath.
+    pub groups: Scoped<Uuid>,
     /// Dynamic addresses.
     pub leases: Leases,
 }

@@ -297,6 +297,58 @@ pub struct Bfd {
     pub followed: bool,
 }
 
+/// A multicast group of a datapath.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum McastGroup {
+    /// One that every datapath may have.
+    Known(Mcast),
+    /// One that receivers have joined: its address, which is its name, and its tunnel key.
+    Learned(Str, u32),
+}
+
+impl McastGroup {
+    /// `Multicast_Group.name`
+    pub fn name(&self) -> Str {
+        match self {
+            McastGroup::Known(group) => group.name().into(),
+            McastGroup::Learned(name, _) => name.clone(),
+        }
+    }
+
+    /// `Multicast_Group.tunnel_key`
+    pub fn tunnel_key(&self) -> i64 {
+        match self {
+            McastGroup::Known(group) => group.tunnel_key(),
+            McastGroup::Learned(_, key) => i64::from(*key),
+        }
+    }
+}
+
+/// A row of `IP_Multicast`; `seq_no` is the operator's.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct IpMulticast {
+    /// The switch.
+    pub switch: Uuid,
+    /// `enabled`
+    pub enabled: bool,
+    /// `querier`
+    pub querier: bool,
+    /// `eth_src`
+    pub eth_src: Str,
+    /// `ip4_src`
+    pub ip4_src: Str,
+    /// `ip6_src`
+    pub ip6_src: Str,
+    /// `table_size`
+    pub table_size: i64,
+    /// `idle_timeout`, seconds.
+    pub idle_timeout: i64,
+    /// `query_interval`, seconds.
+    pub query_interval: i64,
+    /// `query_max_resp`, seconds.
+    pub query_max_resp: i64,
+}
+
 /// What a unit can yield.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Output {
@@ -318,10 +370,12 @@ pub enum Output {
         /// The switch or router.
         dp: Uuid,
         /// Which group.
-        group: Mcast,
+        group: McastGroup,
         /// Name of the port.
         port: Str,
     },
+    /// How a switch snoops multicast.
+    IpMulticast(Arc<IpMulticast>),
     /// An address set exists, maybe without members.
     AddressSet(Str),
     /// An address is in an address set.

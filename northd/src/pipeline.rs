@@ -431,8 +431,14 @@ pub mod priority {
 
     /// `ls_in_l2_lkup`: a few protocols handled before all others.
     pub const L2_SPECIAL: u16 = 110;
-    /// `ls_in_l2_lkup`: multicast that is learned or always flooded.
+    /// `ls_in_l2_lkup`: reports and queries of IGMP and MLD, where they are snooped.
+    pub const L2_MCAST_REPORT: u16 = 100;
+    /// `ls_in_l2_lkup`: groups that somebody has joined.
+    pub const L2_MCAST_REGISTERED: u16 = 90;
+    /// `ls_in_l2_lkup`: reserved groups, which everybody gets.
     pub const L2_MCAST_LOCAL: u16 = 85;
+    /// `ls_in_l2_lkup`: other groups, where multicast is snooped.
+    pub const L2_MCAST_UNREGISTERED: u16 = 80;
     /// `ls_in_l2_lkup`: ARP and ND for an address a router owns.
     pub const L2_ROUTER_ADDRESS: u16 = 80;
     /// `ls_in_l2_lkup`: ARP and ND sent by the routers themselves.
@@ -491,6 +497,9 @@ impl Mcast {
     }
 }
 
+/// The first tunnel key for groups that are learned.
+pub const MCAST_LEARNED_MIN: u32 = 32774;
+
 /// The pipelines as a page of Markdown: what `docs/pipeline.md` holds.
 pub fn reference() -> String {
     let mut page = String::from(
@@ -545,6 +554,10 @@ pub fn reference() -> String {
     for group in groups {
         let _ = writeln!(page, "| {} | `{}` |", group.tunnel_key(), group.name());
     }
+    let _ = writeln!(
+        page,
+        "| from {MCAST_LEARNED_MIN} | learned groups, by their address; of routers too |"
+    );
     page
 }
 

@@ -5,10 +5,12 @@ use weft_schemas::sb;
 
 use crate::address::PortAddress;
 use crate::features::ipam::Lease;
+use crate::features::multicast;
 use crate::features::port_key::{mirror_key, redirect_key};
 use crate::features::queue;
 use crate::index::{ById, ByName};
 use crate::ledger::Ledgers;
+use crate::pipeline::MCAST_LEARNED_MIN;
 use crate::program::{Inputs, Key};
 
 /// The switch or router of a datapath, as its row names it.
@@ -30,6 +32,7 @@ pub fn agrees(inputs: &Inputs, ours: &Ledgers) -> bool {
     ours.datapaths.holds_all(&theirs.datapaths)
         && ours.ports.holds_all(&theirs.ports)
         && ours.queues.holds_all(&theirs.queues)
+        && ours.groups.holds_all(&theirs.groups)
 }
 
 /// The egress queue of a port, if it still has one of its own.
@@ -41,6 +44,28 @@ fn queues(inputs: &Inputs, row: &sb::PortBinding, key: Option<Key>, ledgers: &mu
     let scope = shaped.and_then(|lsp| queue::scope(&lsp.type_, &lsp.options, row.chassis));
     if let (Some(number), Some(scope)) = (number, scope) {
         ledgers.queues.restore(scope, Key::Row(port), number);
+    }
+}
+
+/// The tunnel keys of learned multicast groups.
+fn groups(Inputs { nb, sb, .. }: &Inputs, ledgers: &mut Ledgers) {
+    let mut groups: Vec<_> = sb.multicast_group.iter().collect();
+    groups.sort_unstable_by_key(|(uuid, _)| *uuid);
+    for (_, row) in groups {
+        let datapath = sb.datapath_binding.get(row.datapath);
+        let (Some(datapath), Ok(ip), Ok(number)) = (
+            datapath.and_then(nb_of_datapath),
+            row.name.parse(),
+            u32::try_from(row.tunnel_key),
+        ) else {
+            continue;
+        };
+        let exists = nb.logical_switch.contains(datapath) || nb.logical_router.contains(datapath);
+        if exists && number >= MCAST_LEARNED_MIN {
+            ledgers
+                .groups
+                .restore(datapath, multicast::unit(datapath, ip), number);
+        }
     }
 }
 
@@ -86,6 +111,7 @@ pub fn ledgers(inputs: &Inputs, ledgers: &mut Ledgers) {
         }
         queues(inputs, row, key, ledgers);
     }
+    groups(inputs, ledgers);
     let mut sessions: Vec<_> = nb.bfd.iter().collect();
     sessions.sort_unstable_by_key(|(uuid, _)| *uuid);
     for (uuid, row) in sessions {

@@ -98,6 +98,7 @@ tables! { sb SbReads
     fdb fdb Fdb
     service_monitor service_monitor ServiceMonitor
     igmp_group igmp_group IgmpGroup
+    datapath_row datapath_binding DatapathBinding
 }
 
 impl<'a> Cx<'a> {
@@ -193,6 +194,15 @@ impl<'a> Cx<'a> {
     /// The switch ports of type `router` whose `options:router-port` names the router port.
     pub fn switch_ports_towards(&self, router_port: &str) -> &'a [Uuid] {
         self.by_name(ByName::SwitchPortTowards, router_port)
+    }
+
+    /// The switch or router whose datapath a southbound row is.
+    pub fn nb_of_datapath(&self, datapath: Uuid) -> Option<Uuid> {
+        let row = self.datapath_row(datapath)?;
+        let named = |name: &str| row.external_ids().get(name)?.parse().ok();
+        named("logical-switch")
+            .or_else(|| named("logical-router"))
+            .or_else(|| *row.nb_uuid())
     }
 
     /// Whether the southbound has a port with that number on a datapath with that number.

@@ -180,6 +180,17 @@ impl Random for nb::LogicalSwitch {
                     ("mac_only", BOOLS),
                     ("requested-tnl-key", NUMBERS),
                     ("vlan-passthru", BOOLS),
+                    ("mcast_snoop", &["true", "true", "True", "false"]),
+                    ("mcast_querier", BOOLS),
+                    ("mcast_flood_unregistered", BOOLS),
+                    ("mcast_table_size", &["1", "2", "0", "x"]),
+                    ("mcast_idle_timeout", &["5", "30", "9999", "x"]),
+                    ("mcast_query_interval", NUMBERS),
+                    ("mcast_query_max_response", NUMBERS),
+                    ("mcast_eth_src", MACS),
+                    ("mcast_ip4_src", IPS),
+                    ("mcast_ip6_src", IPS),
+                    ("interconn-ts", NAMES),
                     ("broadcast-arps-to-all-routers", BOOLS),
                 ],
                 30,
@@ -206,6 +217,7 @@ impl Random for nb::LogicalSwitchPort {
                 "vtep",
                 "external",
                 "virtual",
+                "remote",
                 "odd",
             ]),
             mirror_rules: d.anys::<nb::Mirror>(2),
@@ -223,6 +235,7 @@ impl Random for nb::LogicalSwitchPort {
                     ("virtual-parents", &["p0,p1", "p2"]),
                     ("arp_proxy", &["10.0.0.200", "0a:00:00:00:00:0a 10.0.0.201"]),
                     ("mcast_flood", BOOLS),
+                    ("mcast_flood_reports", BOOLS),
                     ("qos_max_rate", NUMBERS),
                     ("qos_burst", NUMBERS),
                     ("qdisc_queue_id", NUMBERS),
@@ -269,7 +282,7 @@ impl Random for nb::LogicalRouter {
                     ("requested-tnl-key", NUMBERS),
                     ("always_learn_from_arp_request", BOOLS),
                     ("dynamic_neigh_routers", BOOLS),
-                    ("mcast_relay", BOOLS),
+                    ("mcast_relay", &["true", "true", "false"]),
                     ("snat-ct-zone", NUMBERS),
                     (
                         "dnat_force_snat_ip",
@@ -308,6 +321,7 @@ impl Random for nb::LogicalRouterPort {
                     ("route_table", &["t1", ""]),
                     ("redirect-type", &["bridged"]),
                     ("reside-on-redirect-chassis", BOOLS),
+                    ("mcast_flood", BOOLS),
                 ],
                 20,
             ),
@@ -683,6 +697,7 @@ impl Random for nb::Copp {
                     ("icmp4-error", METERS),
                     ("tcp-reset", METERS),
                     ("reject", METERS),
+                    ("igmp", METERS),
                     ("odd", METERS),
                 ],
                 60,
@@ -755,6 +770,41 @@ impl Random for sb::Fdb {
             dp_key: 1 + d.below(5) as i64,
             port_key: 1 + d.below(3) as i64,
             ..Default::default()
+        }
+    }
+}
+
+impl Random for sb::IgmpGroup {
+    fn random(d: &mut Dice) -> Self {
+        sb::IgmpGroup {
+            address: d.pick(&[
+                "239.0.0.1",
+                "239.0.0.1",
+                "239.0.0.2",
+                "239.0.0.3",
+                "224.0.0.5",
+                "ff0e::1",
+                "ff02::1:ff00:7",
+                "ff02::77",
+                "mrouters",
+                "10.0.0.1",
+                "junk",
+            ]),
+            datapath: d.chance(90).then(|| d.any::<sb::DatapathBinding>()),
+            chassis: d.chance(90).then(|| d.any::<sb::Chassis>()),
+            ports: d.anys::<sb::PortBinding>(4),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for sb::MulticastGroup {
+    fn random(d: &mut Dice) -> Self {
+        sb::MulticastGroup {
+            datapath: d.any::<sb::DatapathBinding>(),
+            name: d.pick(&["239.0.0.1", "239.0.0.2", "ff0e::1", "_MC_flood"]),
+            tunnel_key: 32_774 + d.below(4) as i64,
+            ports: d.anys::<sb::PortBinding>(2),
         }
     }
 }
@@ -851,6 +901,8 @@ databases! {
         2 Bfd bfd
         3 Fdb fdb
         3 ServiceMonitor service_monitor
+        6 IgmpGroup igmp_group
+        1 MulticastGroup multicast_group
     }
 }
 

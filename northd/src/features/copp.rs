@@ -42,7 +42,8 @@ const PROTOCOLS: [&str; 18] = [
 fn protocol(actions: &[Action]) -> Option<&'static str> {
     actions.iter().find_map(|action| {
         Some(match action {
-            Action::Nested(kind, _) => match kind {
+            Action::Nested(kind, inner) => match kind {
+                NestedKind::Clone => return protocol(inner),
                 NestedKind::Arp => "arp-resolve",
                 NestedKind::NdNs => "nd-ns-resolve",
                 NestedKind::NdNa | NestedKind::NdNaRouter => "nd-na",
@@ -50,7 +51,6 @@ fn protocol(actions: &[Action]) -> Option<&'static str> {
                 NestedKind::Icmp6 | NestedKind::Icmp6Error => "icmp6-error",
                 NestedKind::TcpReset | NestedKind::SctpAbort => "tcp-reset",
                 NestedKind::Reject => "reject",
-                _ => return None,
             },
             Action::Call { name, args, .. } => match name {
                 CallName::PutArp => "arp",

@@ -20,6 +20,11 @@ const PORT_KEY_MAX: u32 = (1 << 15) - 1;
 /// The same where VXLAN is in use: 12 bits of the VNI of which the upper half is for multicast groups.
 const PORT_KEY_MAX_VXLAN: u32 = (1 << 11) - 1;
 
+/// Largest tunnel key of a multicast group: 16 bits as output port, of which the upper half is for groups.
+const MCAST_KEY_MAX: u32 = (1 << 16) - 1;
+/// The same where VXLAN is in use: as many groups as ports.
+const MCAST_KEY_MAX_VXLAN: u32 = (1 << 15) + (1 << 11) - 1;
+
 /// Ranges of tunnel keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyRanges {
@@ -27,6 +32,8 @@ pub struct KeyRanges {
     pub datapath_max: u32,
     /// Largest of a port.
     pub port_max: u32,
+    /// Largest of a multicast group.
+    pub mcast_max: u32,
 }
 
 /// Publishes [`KeyRanges`].
@@ -45,11 +52,13 @@ impl Feature for Tunnels {
             KeyRanges {
                 datapath_max: DATAPATH_KEY_MAX_VXLAN,
                 port_max: PORT_KEY_MAX_VXLAN,
+                mcast_max: MCAST_KEY_MAX_VXLAN,
             }
         } else {
             KeyRanges {
                 datapath_max: DATAPATH_KEY_MAX,
                 port_max: PORT_KEY_MAX,
+                mcast_max: MCAST_KEY_MAX,
             }
         });
     }
@@ -76,6 +85,7 @@ pub fn key_ranges(cx: &Cx<'_>) -> KeyRanges {
         KeyRanges {
             datapath_max: DATAPATH_KEY_MAX,
             port_max: PORT_KEY_MAX,
+            mcast_max: MCAST_KEY_MAX,
         },
         |ranges| *ranges,
     )

@@ -43,7 +43,6 @@ const ROWS: &[Entry] = &[
     pure::<router_port::RouterPort>(),
     pure::<ha_group::SwitchChassis>(),
     pure::<ha_group::HaGroups>(),
-    pure::<multicast::Multicast>(),
     allocator::<ipam::Configured>(),
     allocator::<ipam::Ipam>(),
     pure::<ipam::PoolCheck>(),
@@ -64,7 +63,14 @@ const ROWS: &[Entry] = &[
 
 /// Every kind of unit of the compiler.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
-    [ROWS, switch::KINDS, acl::KINDS, router::KINDS, lb::KINDS]
-        .into_iter()
-        .flatten()
+    [
+        ROWS,
+        switch::KINDS,
+        acl::KINDS,
+        router::KINDS,
+        lb::KINDS,
+        multicast::KINDS,
+    ]
+    .into_iter()
+    .flatten()
 }

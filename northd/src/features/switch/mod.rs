@@ -98,7 +98,7 @@ impl SwitchPort {
 }
 
 /// `outport = "_MC_..."; output;`
-fn flood(group: Mcast) -> Vec<Action> {
+pub(in crate::features) fn flood(group: Mcast) -> Vec<Action> {
     vec![Action::set(field::OUTPORT, group.name()), Action::Output]
 }
 

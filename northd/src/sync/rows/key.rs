@@ -22,6 +22,8 @@ pub enum RowKey {
     Port(Str),
     /// By northbound UUID of the datapath, and name.
     Mcast(Uuid, Str),
+    /// By northbound UUID of the switch.
+    IpMulticast(Uuid),
     /// By name.
     AddressSet(Str),
     /// By name.
@@ -53,6 +55,7 @@ impl RowKey {
             RowKey::Mirror(_) => sb::TableId::Mirror,
             RowKey::Port(_) => sb::TableId::PortBinding,
             RowKey::Mcast(..) => sb::TableId::MulticastGroup,
+            RowKey::IpMulticast(_) => sb::TableId::IpMulticast,
             RowKey::AddressSet(_) => sb::TableId::AddressSet,
             RowKey::PortGroup(_) => sb::TableId::PortGroup,
             RowKey::StaticMac(..) => sb::TableId::StaticMacBinding,
@@ -78,7 +81,9 @@ impl RowKey {
             | RowKey::Meter(name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
-            RowKey::Datapath(nb) | RowKey::LoadBalancer(nb) => nb.to_string(),
+            RowKey::Datapath(nb) | RowKey::LoadBalancer(nb) | RowKey::IpMulticast(nb) => {
+                nb.to_string()
+            }
             RowKey::ServiceMonitor(port, ip, number, protocol) => {
                 format!("{protocol} {ip} {number} at {port}")
             }

@@ -83,11 +83,8 @@ impl Rows {
         dirty.extend(w.ha_groups.keys().map(|k| RowKey::HaGroup(k.clone())));
         dirty.extend(w.mirrors.keys().map(|k| RowKey::Mirror(k.clone())));
         dirty.extend(w.ports.keys().map(|k| RowKey::Port(k.clone())));
-        dirty.extend(
-            w.mcast
-                .keys()
-                .map(|(dp, g)| RowKey::Mcast(*dp, g.name().into())),
-        );
+        dirty.extend(w.mcast.keys().map(|(dp, g)| RowKey::Mcast(*dp, g.clone())));
+        dirty.extend(w.ip_multicast.keys().map(|s| RowKey::IpMulticast(*s)));
         dirty.extend(w.address_sets.keys().map(|k| RowKey::AddressSet(k.clone())));
         dirty.extend(w.port_groups.keys().map(|k| RowKey::PortGroup(k.clone())));
         dirty.extend(

@@ -40,6 +40,14 @@ impl Rows {
                 };
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::IpMulticast(c) => {
+                let stale = RowKey::Stale(sb::TableId::IpMulticast as u8, c.uuid);
+                let key = |r: &Arc<sb::IpMulticast>| match self.nb_of.get(&r.datapath) {
+                    Some(nb) => RowKey::IpMulticast(*nb),
+                    None => stale.clone(),
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::AddressSet(c) => {
                 let key = |r: &Arc<sb::AddressSet>| RowKey::AddressSet(r.name.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

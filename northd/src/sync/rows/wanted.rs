@@ -9,7 +9,7 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::output::{
-    Bfd, Datapath, HaGroup, LoadBalancer, Mcast, Meter, Mirror, Output, Port, ServiceMonitor,
+    Bfd, Datapath, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port, ServiceMonitor,
     StaticMac, TemplateVars,
 };
 use crate::sync::rbac;
@@ -23,7 +23,8 @@ pub struct Wanted {
     pub(super) ha_groups: FxHashMap<Str, BTreeSet<Arc<HaGroup>>>,
     pub(super) mirrors: FxHashMap<Str, SmallVec<[Arc<Mirror>; 1]>>,
     pub(super) ports: FxHashMap<Str, SmallVec<[Arc<Port>; 1]>>,
-    pub(super) mcast: FxHashMap<(Uuid, Mcast), BTreeSet<Str>>,
+    pub(super) mcast: FxHashMap<(Uuid, Str), Members>,
+    pub(super) ip_multicast: FxHashMap<Uuid, Arc<IpMulticast>>,
     pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
@@ -33,6 +34,14 @@ pub struct Wanted {
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
     pub(super) bfds: BTreeMap<(Str, Str), SmallVec<[Arc<Bfd>; 1]>>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
+}
+
+/// A multicast group.
+#[derive(Default, Debug)]
+pub(super) struct Members {
+    /// What its newest member says.
+    pub(super) tunnel_key: i64,
+    pub(super) ports: BTreeSet<Str>,
 }
 
 fn toggle<T: Ord>(set: &mut BTreeSet<T>, element: T, present: bool) {
@@ -83,12 +92,24 @@ impl Rows {
                 RowKey::Mirror(row.name.clone())
             }
             Output::McastMember { dp, group, port } => {
-                toggle(
-                    w.mcast.entry((*dp, *group)).or_default(),
-                    port.clone(),
-                    present,
-                );
-                RowKey::Mcast(*dp, group.name().into())
+                let members = w.mcast.entry((*dp, group.name())).or_default();
+                let tunnel_key = group.tunnel_key();
+                if present {
+                    members.tunnel_key = tunnel_key;
+                }
+                // What has gone under another number is there anew already.
+                if present || members.tunnel_key == tunnel_key {
+                    toggle(&mut members.ports, port.clone(), present);
+                }
+                RowKey::Mcast(*dp, group.name())
+            }
+            Output::IpMulticast(row) => {
+                if present {
+                    w.ip_multicast.insert(row.switch, row.clone());
+                } else if w.ip_multicast.get(&row.switch) == Some(row) {
+                    w.ip_multicast.remove(&row.switch);
+                }
+                RowKey::IpMulticast(row.switch)
             }
             Output::AddressSet(name) => {
                 w.address_sets.entry(name.clone()).or_default().0 = present;
@@ -222,6 +243,7 @@ impl Rows {
             RowKey::Mirror(name) => w.mirrors.get(name).is_some_and(|m| !m.is_empty()),
             RowKey::Port(name) => w.ports.get(name).is_some_and(|p| !p.is_empty()),
             RowKey::Mcast(dp, name) => self.members(*dp, name).is_some(),
+            RowKey::IpMulticast(switch) => w.ip_multicast.contains_key(switch),
             RowKey::AddressSet(name) => w
                 .address_sets
                 .get(name)
@@ -246,13 +268,11 @@ impl Rows {
         }
     }
 
-    pub(super) fn members(&self, dp: Uuid, name: &str) -> Option<(Mcast, &BTreeSet<Str>)> {
-        let group = Mcast::ALL.into_iter().find(|g| g.name() == name)?;
+    pub(super) fn members(&self, dp: Uuid, name: &Str) -> Option<&Members> {
         self.wanted
             .mcast
-            .get(&(dp, group))
-            .filter(|m| !m.is_empty())
-            .map(|m| (group, m))
+            .get(&(dp, name.clone()))
+            .filter(|m| !m.ports.is_empty())
     }
 
     /// Forgets what is left of a key that is no longer wanted.
@@ -263,7 +283,7 @@ impl Rows {
             RowKey::Mirror(name) => drop(w.mirrors.remove(name)),
             RowKey::Meter(name) => drop(w.meters.remove(name)),
             RowKey::Port(name) => drop(w.ports.remove(name)),
-            RowKey::Mcast(dp, name) => w.mcast.retain(|(d, g), _| d != dp || g.name() != &**name),
+            RowKey::Mcast(dp, name) => drop(w.mcast.remove(&(*dp, name.clone()))),
             RowKey::AddressSet(name) => drop(w.address_sets.remove(name)),
             RowKey::PortGroup(name) => drop(w.port_groups.remove(name)),
             RowKey::StaticMac(port, ip) => drop(w.static_macs.remove(&(port.clone(), ip.clone()))),

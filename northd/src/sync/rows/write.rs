@@ -8,7 +8,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::{RowKey, Rows};
-use crate::output::{Band, Bfd, Datapath, HaGroup, Meter, ServiceMonitor};
+use crate::output::{Band, Bfd, Datapath, HaGroup, IpMulticast, Meter, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
 
@@ -73,6 +73,15 @@ impl Rows {
             }
             RowKey::Port(name) => self.put_port(txn, db, key, name, uuid),
             RowKey::Mcast(dp, name) => self.put_mcast(txn, db, uuid, *dp, name),
+            RowKey::IpMulticast(switch) => {
+                let Some(want) = self.wanted.ip_multicast.get(switch) else {
+                    return;
+                };
+                let Some(datapath) = self.row(*switch) else {
+                    return;
+                };
+                put_ip_multicast(txn, db, uuid, datapath, want);
+            }
             RowKey::AddressSet(name) => {
                 let Some((_, addresses)) = self.wanted.address_sets.get(name) else {
                     return;
@@ -247,7 +256,7 @@ impl Rows {
                     .mcast
                     .keys()
                     .filter(|(dp, _)| *dp == want.datapath)
-                    .map(|(dp, g)| RowKey::Mcast(*dp, g.name().into())),
+                    .map(|(dp, g)| RowKey::Mcast(*dp, g.clone())),
             );
         }
         let ha_group = want
@@ -299,10 +308,12 @@ impl Rows {
 
     fn put_mcast(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, dp: Uuid, name: &Str) {
         let Some(datapath) = self.row(dp) else { return };
-        let Some((group, members)) = self.members(dp, name) else {
+        let Some(members) = self.members(dp, name) else {
             return;
         };
+        let tunnel_key = members.tunnel_key;
         let keys: Vec<RowKey> = members
+            .ports
             .iter()
             .map(|port| RowKey::Port(port.clone()))
             .filter(|k| self.can_refer(k))
@@ -311,7 +322,7 @@ impl Rows {
         let row = |ports| sb::MulticastGroup {
             datapath,
             name: name.clone(),
-            tunnel_key: group.tunnel_key(),
+            tunnel_key,
             ports,
         };
         put_set(
@@ -341,6 +352,24 @@ fn datapath_row(want: &Datapath) -> sb::DatapathBinding {
         external_ids: want.external_ids.clone(),
         ..sb::DatapathBinding::default()
     }
+}
+
+fn put_ip_multicast(txn: &mut Txn, db: &sb::Db, uuid: Uuid, datapath: Uuid, want: &IpMulticast) {
+    let row = sb::IpMulticast {
+        datapath,
+        enabled: Some(want.enabled),
+        querier: Some(want.querier),
+        eth_src: want.eth_src.clone(),
+        ip4_src: want.ip4_src.clone(),
+        ip6_src: want.ip6_src.clone(),
+        table_size: Some(want.table_size),
+        idle_timeout: Some(want.idle_timeout),
+        query_interval: Some(want.query_interval),
+        query_max_resp: Some(want.query_max_resp),
+        ..sb::IpMulticast::default()
+    };
+    let mask = sb::ip_multicast::ALL & !sb::ip_multicast::SEQ_NO;
+    put(txn, &db.ip_multicast, uuid, &row, mask, 0);
 }
 
 fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
@@ -581,6 +610,6 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
         LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
-        Meter meter, Bfd bfd
+        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group
     }
 }
