@@ -12,7 +12,7 @@ use weft_ovsdb::model::{Map, RowChange, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
 use crate::address::{Prefixed, parse_prefixed};
-use crate::features::debug_drop::DebugDrop;
+use crate::features::debug_drop::{self, DebugDrop};
 use crate::program::Fact;
 
 /// Indexes by UUID.
@@ -238,6 +238,13 @@ impl AclStage {
     }
 }
 
+/// Whether connections that an ACL let begin pass for as long as the ACL is there, whatever else changes
+/// (`options:persist-established`).
+pub fn acl_persists(action: &str, options: &Map<Str, Str>) -> bool {
+    let asked = options.get("persist-established");
+    action == "allow-related" && asked.is_some_and(|v| &**v == "true")
+}
+
 /// Largest `ACL.tier`.
 pub const ACL_TIER_MAX: u8 = 3;
 
@@ -250,10 +257,12 @@ pub enum AclClass {
     Tiered,
     /// That a stage has a tier of this number.
     Tier(AclStage, u8),
+    /// That connections remember which ACL let them begin.
+    Persistent,
 }
 
 impl AclClass {
-    const COUNT: u8 = 2 + 3 * (ACL_TIER_MAX + 1);
+    const COUNT: u8 = 3 + 3 * (ACL_TIER_MAX + 1);
 
     /// The number under which the index has it.
     pub fn number(self) -> u8 {
@@ -261,6 +270,7 @@ impl AclClass {
             AclClass::Related => 0,
             AclClass::Tiered => 1,
             AclClass::Tier(stage, tier) => 2 + stage as u8 * (ACL_TIER_MAX + 1) + tier,
+            AclClass::Persistent => AclClass::COUNT - 1,
         }
     }
 
@@ -268,6 +278,9 @@ impl AclClass {
         let mut classes = SmallVec::new();
         if &*acl.action == "allow-related" {
             classes.push(AclClass::Related.number());
+        }
+        if acl_persists(&acl.action, &acl.options) {
+            classes.push(AclClass::Persistent.number());
         }
         let tier = u8::try_from(acl.tier).unwrap_or(0).min(ACL_TIER_MAX);
         if tier > 0 || &*acl.action == "pass" {
@@ -455,10 +468,14 @@ impl Indexes {
             }
         }
         match change {
-            nb::Change::NbGlobal(_) => {
-                let rows = self.by_id(ById::AllNb, table as u8, Uuid::ZERO);
-                let row = rows.first().and_then(|row| db.nb_global.get(*row));
-                let debug_drop = row.and_then(DebugDrop::of);
+            nb::Change::NbGlobal(_) | nb::Change::SamplingApp(_) => {
+                let all = |table| self.by_id(ById::AllNb, table as u8, Uuid::ZERO);
+                let row = all(nb::TableId::NbGlobal).first();
+                let row = row.and_then(|row| db.nb_global.get(*row));
+                let apps = all(nb::TableId::SamplingApp).iter();
+                let mut apps = apps.filter_map(|app| db.sampling_app.get(*app));
+                let app = apps.find(|app| &*app.type_ == debug_drop::APPLICATION);
+                let debug_drop = row.and_then(|row| DebugDrop::of(row, app.map(|app| app.id)));
                 if debug_drop != self.debug_drop {
                     self.debug_drop = debug_drop;
                     touch(Fact::DebugDrop);

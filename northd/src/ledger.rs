@@ -25,6 +25,8 @@ pub enum Space {
     BfdPorts,
     /// Tunnel keys of the learned multicast groups of one datapath.
     Groups(Id),
+    /// Numbers of ACLs whose connections persist.
+    Acls,
 }
 
 /// All ledgers.
@@ -44,6 +46,8 @@ pub struct Ledgers {
     pub bfd_ports: Numbers,
     /// Tunnel keys of learned multicast groups, by datapath.
     pub groups: Scoped<Uuid>,
+    /// Numbers of ACLs whose connections persist.
+    pub acls: Numbers,
     /// Dynamic addresses.
     pub leases: Leases,
 }

@@ -408,6 +408,8 @@ pub enum Output {
     Meter(Arc<Meter>),
     /// A BFD session.
     Bfd(Arc<Bfd>),
+    /// The number of an ACL whose connections persist.
+    AclId(Uuid, u32),
     /// `SB_Global.options` and `ipsec`.
     SbGlobal {
         /// `options`

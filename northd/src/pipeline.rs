@@ -355,6 +355,8 @@ registers! {
     ACL_STATELESS: Switch = RegisterField::bit(0, 16);
     /// A reply or related packet that later ACLs let pass.
     ACL_ALLOW_ESTABLISHED: Switch = RegisterField::bit(0, 17);
+    /// Commit the number of the ACL, whose connections persist, with the connection.
+    ACL_PERSIST: Switch = RegisterField::bit(0, 20);
     /// The tier of ACLs that is next, before load balancing and in egress.
     ACL_TIER: Switch = RegisterField::bits(8, 29, 31);
     /// The tier of ACLs that is next, after load balancing.
@@ -367,6 +369,8 @@ registers! {
     LB_ORIGINAL_IP6: Switch = RegisterField::whole(Register::Xxreg(1));
     /// Original destination port of a balanced packet. Controllers read it for hairpins.
     LB_ORIGINAL_PORT: Switch = RegisterField::bits(2, 0, 15);
+    /// The number of the ACL.
+    ACL_NUMBER: Switch = RegisterField::bits(2, 16, 31);
     /// The label of the ACL.
     ACL_LABEL_VALUE: Switch = RegisterField::whole(Register::Reg(3));
 

@@ -8,7 +8,7 @@ use crate::features::ipam::Lease;
 use crate::features::multicast;
 use crate::features::port_key::{mirror_key, redirect_key};
 use crate::features::queue;
-use crate::index::{ById, ByName};
+use crate::index::{ById, ByName, acl_persists};
 use crate::ledger::Ledgers;
 use crate::pipeline::MCAST_LEARNED_MIN;
 use crate::program::{Inputs, Key};
@@ -33,6 +33,7 @@ pub fn agrees(inputs: &Inputs, ours: &Ledgers) -> bool {
         && ours.ports.holds_all(&theirs.ports)
         && ours.queues.holds_all(&theirs.queues)
         && ours.groups.holds_all(&theirs.groups)
+        && ours.acls.holds_all(&theirs.acls)
 }
 
 /// The egress queue of a port, if it still has one of its own.
@@ -120,6 +121,15 @@ pub fn ledgers(inputs: &Inputs, ledgers: &mut Ledgers) {
         let port = there.and_then(|row| u32::try_from(sb.bfd.get(*row)?.src_port).ok());
         if let Some(port) = port {
             ledgers.bfd_ports.restore(Key::Row(uuid), port);
+        }
+    }
+    let mut acls: Vec<_> = sb.acl_id.iter().collect();
+    acls.sort_unstable_by_key(|(uuid, _)| *uuid);
+    for (uuid, row) in acls {
+        let persists = nb.acl.get(uuid);
+        let persists = persists.is_some_and(|acl| acl_persists(&acl.action, &acl.options));
+        if let (true, Ok(number)) = (persists, u32::try_from(row.id)) {
+            ledgers.acls.restore(Key::Row(uuid), number);
         }
     }
     let mut lsps: Vec<_> = nb.logical_switch_port.iter().collect();

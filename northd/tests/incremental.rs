@@ -420,13 +420,29 @@ impl Random for nb::Acl {
                 "outport == @pg1 && ip4.src == $pg1_ip4",
                 "bad ==",
             ]),
-            action: d.pick(&["allow", "allow-related", "drop", "reject"]),
+            action: d.pick(&[
+                "allow",
+                "allow-related",
+                "allow-related",
+                "allow-stateless",
+                "drop",
+                "reject",
+                "pass",
+            ]),
+            tier: if d.chance(30) { d.below(4) as i64 } else { 0 },
             log: d.chance(40),
             label: d.below(3) as i64,
             meter: d.maybe(50, METERS),
             sample_new: d.chance(40).then(|| d.any::<nb::Sample>()),
             sample_est: d.chance(40).then(|| d.any::<nb::Sample>()),
-            options: d.map(&[("log-related", BOOLS)], 40),
+            options: d.map(
+                &[
+                    ("log-related", BOOLS),
+                    ("persist-established", BOOLS),
+                    ("apply-after-lb", BOOLS),
+                ],
+                40,
+            ),
             ..Default::default()
         }
     }

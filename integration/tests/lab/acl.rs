@@ -7,7 +7,7 @@ use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, Tunnel, wait_for};
 
 /// `p1` and `p3` on the first host, `p2` on the second, on one switch.
-fn three(impls: Impls) -> Lab {
+pub(crate) fn three(impls: Impls) -> Lab {
     let lab = Lab::with_tunnel(impls, 2, Tunnel::Geneve);
     lab.nb("ls-add s");
     for (n, host) in [(1, "h1"), (2, "h2"), (3, "h1")] {
@@ -30,19 +30,19 @@ fn three(impls: Impls) -> Lab {
 }
 
 /// Full packets must get through a tunnel that is no wider than they are.
-fn fits_the_tunnel(lab: &Lab, vm: &str) {
+pub(crate) fn fits_the_tunnel(lab: &Lab, vm: &str) {
     lab.vm_run(vm, &format!("ip link set {vm} mtu 1400")).ok();
 }
 
 /// Changes the northbound and waits until the hosts have it.
-fn nb(lab: &Lab, script: &str) {
+pub(crate) fn nb(lab: &Lab, script: &str) {
     lab.nb(script);
     lab.nb("--timeout=30 --wait=hv sync");
 }
 
 /// Waits until talking comes to `wanted`: packets on their way see a change of flows a moment later.
 #[track_caller]
-fn settles(what: &str, wanted: Talk, talk: impl Fn() -> Talk) {
+pub(crate) fn settles(what: &str, wanted: Talk, talk: impl Fn() -> Talk) {
     wait_for(CONVERGE, &format!("{what}: {wanted:?}"), || {
         let seen = talk();
         ensure(seen == wanted, format!("{seen:?}"))

@@ -4,6 +4,7 @@
 
 mod acl;
 mod acl_log;
+mod acl_more;
 mod bad_input;
 mod bfd;
 mod ecmp;
@@ -65,22 +66,25 @@ scenarios! {
     acl: allow_related_lets_replies_back sctp_is_tracked_too established_connections_are_cut related_errors_pass
         stateless_stays_out_of_conntrack reject_answers a_refusal_is_not_refused drop_by_default groups_and_sets_change
         across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
+    acl_more: refused_at_the_port_to_a_router;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }
 
-// What stock northd of 23.03 does not do (tiers of ACLs; checks of matches; packet marks; diagnostics; chains
+// What stock northd of 23.03 does not do (tiers of ACLs; connections that persist; checks of matches; packet marks; diagnostics; chains
 // of policies; mirrors of both directions).
 scenarios! { @ of_our_northd WEFT
     acl: tiers_and_pass matches_are_checked_when_written;
+    acl_more: connections_persist;
     qos: packets_are_marked bad_rules;
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     acl: tiers_and_pass;
+    acl_more: connections_persist;
     qos: packets_are_marked bad_rules;
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;

@@ -1,6 +1,7 @@
-//! `NB_Global.options:debug_drop_collector_set` and `debug_drop_domain_id`: samples of what is dropped.
+//! `NB_Global.options:debug_drop_collector_set` with the application `drop` of `Sampling_App` (or, without one,
+//! `debug_drop_domain_id`): samples of what is dropped.
 //!
-//! Guarantees: while both are usable, every flow that drops, whichever feature wrote it, sends a sample to the collectors
+//! Guarantees: while they are usable, every flow that drops, whichever feature wrote it, sends a sample to the collectors
 //! instead of saying nothing; the domain names the datapath and the point names the flow. A value that cannot be used
 //! samples nothing and is reported.
 
@@ -9,6 +10,9 @@ use weft_lang::action::{ObsPoint, Sample};
 use weft_schemas::nb;
 
 use crate::program::{Cx, Feature, Key, Per};
+
+/// The type of the application whose number is the domain.
+pub const APPLICATION: &str = "drop";
 
 const SET: &str = "debug_drop_collector_set";
 const DOMAIN: &str = "debug_drop_domain_id";
@@ -22,9 +26,12 @@ pub struct DebugDrop {
 
 impl DebugDrop {
     /// From `NB_Global`, if it asks for it in a way that can be used.
-    pub fn of(global: &nb::NbGlobal) -> Option<DebugDrop> {
+    /// The number of an application goes before an option.
+    pub fn of(global: &nb::NbGlobal, application: Option<i64>) -> Option<DebugDrop> {
         let option = |name: &str| global.options.get(name).map(|text| &**text);
-        DebugDrop::parse(option(SET), option(DOMAIN)).ok().flatten()
+        let number = application.map(|number| number.to_string());
+        let domain = number.as_deref().or(option(DOMAIN));
+        DebugDrop::parse(option(SET), domain).ok().flatten()
     }
 
     fn parse(
@@ -74,6 +81,8 @@ impl Feature for Check {
         let Some(uuid) = cx.all(nb::TableId::NbGlobal).first().copied() else {
             return;
         };
+        // An option that an application takes the place of is nobody's trouble.
+        let domain = domain.filter(|_| super::acl::sample::application(cx, APPLICATION).is_none());
         if let Err((column, message)) = DebugDrop::parse(set.as_deref(), domain.as_deref()) {
             cx.diagnose::<nb::NbGlobal>(".", uuid, column, message);
         }
@@ -82,6 +91,8 @@ impl Feature for Check {
 
 #[cfg(test)]
 mod tests {
+    use weft_schemas::nb;
+
     use crate::testing::{Bed, map};
 
     #[test]
@@ -106,6 +117,16 @@ mod tests {
         assert_eq!(bed.all_flows("drop;").lines().count(), before);
         let said = bed.diagnostics();
         assert!(said.contains("debug_drop_domain_id=\"256\""), "{said}");
+        let app = bed.insert(nb::SamplingApp {
+            type_: "drop".into(),
+            id: 9,
+            ..nb::SamplingApp::default()
+        });
+        let by_app = text.replace("obs_domain=5", "obs_domain=9");
+        assert_eq!(bed.all_flows(&by_app).lines().count(), before);
+        assert_eq!(bed.diagnostics(), "", "the option is not looked at");
+        bed.remove::<nb::SamplingApp>(app);
+        assert_eq!(bed.all_flows("drop;").lines().count(), before);
         set(&mut bed, "x", "5");
         assert_eq!(bed.all_flows("sample("), "");
         assert!(bed.diagnostics().contains("debug_drop_collector_set=\"x\""));

@@ -10,7 +10,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::state::{Needs, SwitchAcls, needs};
-use super::{blocked, is_set, set};
+use super::{blocked, is_set, persist, set};
 use crate::index::{ACL_TIER_MAX, AclStage};
 use crate::output::DpSet;
 use crate::pipeline::{self as p, Stage, priority};
@@ -283,12 +283,17 @@ impl Writer<'_> {
     fn commit(&self) {
         let stateful = self.those(Needs::stateful);
         let allowed = || Action::set(field::CT_MARK_BLOCKED, 0);
+        let persistent = self.those(|needs| needs.stateful() && needs.persistent);
         let label = Action::Move(field::CT_LABEL_LABEL, p::ACL_LABEL_VALUE.field());
         for stage in [Stage::LsInStateful, Stage::LsOutStateful] {
             for (labelled, assignments) in
                 [(0, vec![allowed()]), (1, vec![allowed(), label.clone()])]
             {
                 let match_ = Expr::all([is_set(p::CT_COMMIT), p::ACL_LABEL.field().eq(labelled)]);
+                let persists = Expr::all([match_.clone(), is_set(p::ACL_PERSIST)]);
+                let remembered = assignments.iter().cloned().chain(persist::remember());
+                let remembered = [Action::ct_commit(remembered), Action::NEXT];
+                self.flow(&persistent, stage, 110, persists, remembered);
                 let actions = [Action::ct_commit(assignments), Action::NEXT];
                 self.flow(&stateful, stage, 100, match_, actions);
             }

@@ -9,6 +9,7 @@
 
 pub mod exempt;
 pub mod frame;
+pub mod persist;
 pub mod references;
 pub mod rule;
 pub mod sample;
@@ -20,7 +21,7 @@ use weft_lang::{Action, Const, Expr, field};
 
 use crate::index::AclStage;
 use crate::pipeline::{self, RegisterField, Stage};
-use crate::program::{Entry, pure};
+use crate::program::{Entry, allocator, pure};
 
 /// The kinds of units of ACLs.
 pub const KINDS: &[Entry] = &[
@@ -29,6 +30,7 @@ pub const KINDS: &[Entry] = &[
     pure::<state::GroupAcls>(),
     pure::<state::SwitchAcls>(),
     pure::<state::GroupPlaces>(),
+    allocator::<persist::Numbers>(),
     pure::<frame::Frame>(),
     pure::<exempt::Exempt>(),
     pure::<rule::Rules>(),

@@ -11,12 +11,12 @@ use weft_schemas::nb;
 
 use super::sample::Samples;
 use super::state::{GroupPlaces, SwitchAcls, View, places_of};
-use super::{block, frame, is_set, language, references, set};
+use super::{block, frame, is_set, language, persist, references, set};
 use crate::features::meter::{named, of_acl};
 use crate::index::{ACL_TIER_MAX, AclStage};
 use crate::output::DpSet;
 use crate::pipeline::{self as p, Stage, priority};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Allocator, Cx, Feature, Key, Per};
 use crate::view::NbReads;
 
 /// Per ACL.
@@ -25,7 +25,8 @@ pub struct Rules;
 impl Feature for Rules {
     const NAME: &'static str = "acl";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::Acl)];
-    const READS: &'static [&'static str] = &[SwitchAcls::NAME, GroupPlaces::NAME];
+    const READS: &'static [&'static str] =
+        &[SwitchAcls::NAME, GroupPlaces::NAME, persist::Numbers::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(rule) = Rule::read(cx, key.row()) else {
@@ -84,6 +85,8 @@ struct Rule {
     /// Replies are logged too, known by the label.
     logs_replies: bool,
     samples: Samples,
+    /// Its connections persist; the number by which they know it.
+    persists: Option<u32>,
 }
 
 /// How diagnostics call an ACL: its name, or where it stands.
@@ -136,6 +139,7 @@ impl Rule {
             log: log(cx, &row, verdict, &complain),
             label: label.filter(|_| verdict == Verdict::Allow),
             samples,
+            persists: persist::number(cx, uuid),
             logs_replies: *row.log() && &**row.action() == "allow-related" && logs_replies(),
         })
     }
@@ -172,13 +176,15 @@ impl Rule {
             }
             Verdict::Allow => {
                 let commit = || [set(p::CT_COMMIT, 1)].into_iter().chain(self.labels());
-                let committed = commit().chain([Action::NEXT]).collect();
+                let persists = self.persists.into_iter().flat_map(persist::note);
+                let committed = commit().chain(persists).chain([Action::NEXT]).collect();
                 write(Some(is_set(p::ACL_ALLOW_NEW)), new, committed);
                 // A connection takes the label of the ACL that allows it now.
                 let again = self.label.map(|_| commit()).into_iter().flatten();
                 let again = again.chain([Action::NEXT]).collect();
                 write(Some(is_set(p::ACL_ALLOW)), established, again);
                 self.note_replies(cx, switches);
+                self.persistent(cx, switches);
             }
             Verdict::Drop | Verdict::Reject => {
                 write(Some(is_set(p::ACL_DROP)), new, self.refuse(false));
@@ -233,6 +239,20 @@ impl Rule {
         // Above what exempts or tracks in that stage.
         let priority = self.priority + priority::ACL_BASE;
         let match_ = self.match_.clone();
+        cx.flow(switches, stage, priority, match_, actions, Some(self.uuid));
+    }
+
+    /// Lets the connections pass that it let begin, before any ACL.
+    fn persistent(&self, cx: &Cx<'_>, switches: &DpSet) {
+        let Some(number) = self.persists else { return };
+        let stage = match self.stage {
+            AclStage::To => Stage::LsOutAcl,
+            _ => Stage::LsInAcl,
+        };
+        let match_ = persist::begun_by(number, frame::uses_ct_inv(cx));
+        let samples = self.samples.established.iter().cloned();
+        let actions: Vec<Action> = samples.chain(frame::pass_reply(stage)).collect();
+        let priority = priority::ACL_ALWAYS;
         cx.flow(switches, stage, priority, match_, actions, Some(self.uuid));
     }
 

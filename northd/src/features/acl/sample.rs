@@ -55,7 +55,7 @@ impl Samples {
 }
 
 /// The number of an application.
-fn application(cx: &Cx<'_>, wanted: &str) -> Option<u8> {
+pub fn application(cx: &Cx<'_>, wanted: &str) -> Option<u8> {
     let apps = cx.all(nb::TableId::SamplingApp).iter();
     let mut apps = apps.filter_map(|&app| cx.sampling_app(app));
     let app = apps.find(|app| &**app.type_() == wanted)?;

@@ -20,6 +20,8 @@ pub struct Needs {
     pub acls: bool,
     /// Some are `allow-related`.
     pub related: bool,
+    /// Some let connections persist.
+    pub persistent: bool,
     /// There is a load balancer with a virtual address. Of switches only.
     pub balanced: bool,
     /// By [`AclStage`]: the last tier, if the stage is in tiers.
@@ -39,6 +41,7 @@ impl Needs {
         Needs {
             acls,
             related: acls && !none(AclClass::Related),
+            persistent: acls && !none(AclClass::Persistent),
             balanced: false,
             tiers,
         }
@@ -49,6 +52,7 @@ impl Needs {
         Needs {
             acls: self.acls || other.acls,
             related: self.related || other.related,
+            persistent: self.persistent || other.persistent,
             balanced: self.balanced || other.balanced,
             tiers,
         }

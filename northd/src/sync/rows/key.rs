@@ -40,6 +40,8 @@ pub enum RowKey {
     Meter(Str),
     /// By port and address of the peer.
     Bfd(Str, Str),
+    /// By the ACL, whose UUID the row shares.
+    AclId(Uuid),
     /// A row that is to go: table number and UUID.
     Stale(u8, Uuid),
 }
@@ -64,6 +66,7 @@ impl RowKey {
             RowKey::TemplateVars(_) => sb::TableId::ChassisTemplateVar,
             RowKey::Meter(_) => sb::TableId::Meter,
             RowKey::Bfd(..) => sb::TableId::Bfd,
+            RowKey::AclId(_) => sb::TableId::AclId,
             RowKey::Stale(table, _) => {
                 sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
             }
@@ -91,7 +94,7 @@ impl RowKey {
             RowKey::Mcast(dp, name) => format!("{name} of {dp}"),
             RowKey::StaticMac(port, ip) => format!("{ip} at {port}"),
             RowKey::Bfd(port, peer) => format!("{peer} at {port}"),
-            RowKey::Stale(_, row) => row.to_string(),
+            RowKey::Stale(_, row) | RowKey::AclId(row) => row.to_string(),
         };
         (self.table().name(), name)
     }

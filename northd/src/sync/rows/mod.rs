@@ -64,7 +64,10 @@ impl Rows {
         let there = self.have.get(key).map_or(&[][..], |rows| rows);
         let chosen = match self.chosen.get(key) {
             Some(chosen) if there.is_empty() || there.contains(chosen) => *chosen,
-            _ => there.first().copied().unwrap_or_else(Uuid::random),
+            _ => there.first().copied().unwrap_or_else(|| match key {
+                RowKey::AclId(acl) => *acl,
+                _ => Uuid::random(),
+            }),
         };
         self.chosen.insert(key.clone(), chosen);
         if let RowKey::Datapath(nb) = key {
@@ -106,6 +109,7 @@ impl Rows {
                 .keys()
                 .map(|(p, i)| RowKey::Bfd(p.clone(), i.clone())),
         );
+        dirty.extend(w.acls.keys().map(|acl| RowKey::AclId(*acl)));
         dirty.extend(w.stale.iter().map(|(t, r)| RowKey::Stale(*t, *r)));
         if w.rbac {
             dirty.insert(RowKey::Role(rbac::ROLE.into()));

@@ -100,6 +100,10 @@ impl Rows {
                 let key = |r: &Arc<sb::Bfd>| RowKey::Bfd(r.logical_port.clone(), r.dst_ip.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::AclId(c) => {
+                let key = |_: &Arc<sb::AclId>| RowKey::AclId(c.uuid);
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::RbacPermission(c) => {
                 let key = |r: &Arc<sb::RbacPermission>| RowKey::Permission(r.table.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

@@ -33,6 +33,7 @@ pub struct Wanted {
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
     pub(super) bfds: BTreeMap<(Str, Str), SmallVec<[Arc<Bfd>; 1]>>,
+    pub(super) acls: FxHashMap<Uuid, u32>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
 }
 
@@ -191,6 +192,14 @@ impl Rows {
                 toggle_list(w.bfds.entry(at.clone()).or_default(), row.clone(), present);
                 RowKey::Bfd(at.0, at.1)
             }
+            Output::AclId(acl, number) => {
+                if present {
+                    w.acls.insert(*acl, *number);
+                } else if w.acls.get(acl) == Some(number) {
+                    w.acls.remove(acl);
+                }
+                RowKey::AclId(*acl)
+            }
             Output::SbGlobal { options, ipsec } => {
                 let new = (options.clone(), *ipsec);
                 if present {
@@ -264,6 +273,7 @@ impl Rows {
                 .bfds
                 .get(&(port.clone(), peer.clone()))
                 .is_some_and(|b| !b.is_empty()),
+            RowKey::AclId(acl) => w.acls.contains_key(acl),
             RowKey::Stale(..) => false,
         }
     }

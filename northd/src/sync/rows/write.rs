@@ -184,6 +184,13 @@ impl Rows {
                     put_meter(txn, db, uuid, meter);
                 }
             }
+            RowKey::AclId(acl) => {
+                let Some(&number) = self.wanted.acls.get(acl) else {
+                    return;
+                };
+                let row = sb::AclId { id: number.into() };
+                put(txn, &db.acl_id, uuid, &row, sb::acl_id::ALL, 0);
+            }
             RowKey::Bfd(port, peer) => {
                 let wanted = self.wanted.bfds.get(&(port.clone(), peer.clone()));
                 if let Some(want) = wanted.and_then(|list| list.first()) {
@@ -610,6 +617,6 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
         LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
-        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group
+        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group, AclId acl_id
     }
 }

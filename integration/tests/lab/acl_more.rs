@@ -1,0 +1,138 @@
+//! Policy at the edges: connections that outlive the match of their ACL, refusals at the port to a router.
+
+use weft_integration::lab::CONVERGE;
+use weft_integration::socket::Talk;
+use weft_integration::wait::ensure;
+use weft_integration::{Impls, Lab, wait_for};
+
+use crate::acl::{fits_the_tunnel, nb, settles, three};
+
+/// With `persist-established` a connection goes on whatever becomes of the match or of other ACLs, and over a restart of
+/// northd, until the ACL goes.
+pub fn connections_persist(impls: Impls) {
+    let lab = three(impls);
+    let _servers = [lab.tcp_echo("p2", 80), lab.tcp_echo("p2", 81)];
+    nb(
+        &lab,
+        "acl-add s to-lport 100 ip drop
+         --name=keep acl-add s to-lport 200 'tcp.dst == 80' allow-related
+         set acl keep options:persist-established=true
+         --name=other acl-add s to-lport 200 'tcp.dst == 81' allow-related",
+    );
+    let mut kept: Vec<_> = ["10.0.0.2:80", "[fd00::2]:80"]
+        .into_iter()
+        .map(|to| {
+            settles("allowed", Talk::Answered, || lab.tcp("p1", to));
+            lab.tcp_connect("p1", to).unwrap()
+        })
+        .collect();
+    let mut cut = lab.tcp_connect("p1", "10.0.0.2:81").unwrap();
+    assert_eq!(cut.exchange(20_000), Talk::Answered);
+    nb(
+        &lab,
+        "set acl keep 'match=\"tcp.dst == 9999\"'
+         set acl other 'match=\"tcp.dst == 9998\"'
+         acl-add s to-lport 300 'tcp.dst == 80' drop",
+    );
+    wait_for(CONVERGE, "an end of the other connection", || {
+        let seen = cut.exchange(1);
+        ensure(seen == Talk::Silence, format!("{seen:?}"))
+    });
+    settles("a new one", Talk::Silence, || lab.tcp("p1", "10.0.0.2:80"));
+    for connection in &mut kept {
+        assert_eq!(connection.exchange(20_000), Talk::Answered);
+    }
+    lab.stop("h1", "northd", rustix::process::Signal::KILL);
+    lab.start_northd();
+    nb(&lab, "acl-add s to-lport 301 'tcp.dst == 80' drop");
+    for connection in &mut kept {
+        assert_eq!(connection.exchange(20_000), Talk::Answered);
+    }
+    nb(&lab, "acl-del s to-lport 200 'tcp.dst == 9999'");
+    for connection in &mut kept {
+        wait_for(CONVERGE, "an end with the ACL", || {
+            let seen = connection.exchange(1);
+            ensure(seen == Talk::Silence, format!("{seen:?}"))
+        });
+    }
+}
+
+/// What comes from a router, or goes to one, can be refused at the switch's port to it; the sender hears of it.
+pub fn refused_at_the_port_to_a_router(impls: Impls) {
+    let lab = Lab::new(impls, 2);
+    lab.nb("lr-add r");
+    for n in 1..=2 {
+        lab.nb(&format!(
+            "ls-add s{n}
+             lrp-add r r-s{n} 0a:00:00:00:ff:0{n} 10.0.{n}.254/24 fd00:{n}::254/64
+             lsp-add s{n} s{n}-r
+             lsp-set-type s{n}-r router
+             lsp-set-options s{n}-r router-port=r-s{n}
+             lsp-set-addresses s{n}-r router
+             lsp-add s{n} p{n}
+             lsp-set-addresses p{n} '0a:00:00:00:0{n}:01 10.0.{n}.1 fd00:{n}::1'"
+        ));
+        lab.vm(
+            &format!("h{n}"),
+            &format!("p{n}"),
+            &format!(
+                "0a:00:00:00:0{n}:01 10.0.{n}.1/24 fd00:{n}::1/64 via 10.0.{n}.254 fd00:{n}::254"
+            ),
+        );
+        fits_the_tunnel(&lab, &format!("p{n}"));
+    }
+    lab.ready();
+    lab.reaches_with_ttl("p1", "10.0.2.1", 63);
+    lab.reaches_with_ttl("p1", "fd00:2::1", 63);
+    let _servers = [lab.tcp_echo("p2", 80), lab.tcp_echo("p2", 81)];
+    // Without tracking, then with.
+    for tracked in [false, true] {
+        for (direction, port) in [
+            // Of the first switch, on the way to the router; of the second, on the way from it.
+            ("to-lport", "s1: outport == \"s1-r\""),
+            ("from-lport", "s2: inport == \"s2-r\""),
+        ] {
+            let (switch, port) = port.split_once(": ").unwrap();
+            nb(
+                &lab,
+                &format!(
+                    "acl-add {switch} {direction} 200 '{port} && (tcp.dst == 80 || udp)' reject"
+                ),
+            );
+            if tracked {
+                nb(
+                    &lab,
+                    &format!("acl-add {switch} {direction} 100 '{port} && ip' allow-related"),
+                );
+            }
+            for to in ["10.0.2.1", "[fd00:2::1]"] {
+                let what = format!("{direction} {to} tracked={tracked}");
+                settles(&what, Talk::Refused, || lab.tcp("p1", &format!("{to}:80")));
+                settles(&what, Talk::Refused, || lab.udp("p1", &format!("{to}:53")));
+                settles(&what, Talk::Answered, || lab.tcp("p1", &format!("{to}:81")));
+            }
+            nb(&lab, &format!("acl-del {switch}"));
+        }
+    }
+    // Both sides refuse whatever comes from the router: the refusal of the one is not refused by the other.
+    nb(
+        &lab,
+        "acl-add s2 from-lport 200 'inport == \"s2-r\" && tcp' reject
+         acl-add s1 from-lport 200 'inport == \"s1-r\" && (tcp || icmp4.type == 3 || icmp6.type == 1)' reject",
+    );
+    let capture = lab.capture("p2", "p2", "tcp or icmp or icmp6");
+    for to in ["10.0.2.1", "[fd00:2::1]"] {
+        settles("refusals refused", Talk::Silence, || {
+            lab.tcp("p1", &format!("{to}:80"))
+        });
+    }
+    lab.reaches("p1", "10.0.2.1");
+    capture.wait_for("the last packet", |packet| {
+        packet
+            .contains("10.0.1.1 > 10.0.2.1: ICMP echo")
+            .then_some(())
+    });
+    let seen = capture.packets();
+    let resets: Vec<_> = seen.iter().filter(|p| p.contains("Flags [R")).collect();
+    assert!(resets.is_empty(), "{resets:?}");
+}
