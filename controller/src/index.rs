@@ -54,6 +54,8 @@ pub enum Index {
     Chassis,
     /// Chassis_Template_Var by chassis.
     TemplateVarsByChassis,
+    /// DNS by each of its datapaths.
+    DnsOfDatapath,
 
     /// All rows of Open_vSwitch, under `()`.
     OpenVswitch,
@@ -134,6 +136,10 @@ impl Indexes {
         if let Some(row) = &change.new {
             keys(row, &mut new);
         }
+        // The common case of a row with many keys, of which none has changed.
+        if old.0 == new.0 {
+            return;
+        }
         for &(index, hash) in old.0.iter().filter(|key| !new.0.contains(key)) {
             self.remove(index, hash, change.uuid);
             touch(Fact::Index(index, hash), EXISTENCE);
@@ -171,6 +177,14 @@ impl Indexes {
             sb::Change::MulticastGroup(c) => self.follow(
                 c,
                 |row, keys| keys.add(Index::MulticastByName, (row.datapath, &*row.name)),
+                touch,
+            ),
+            sb::Change::Dns(c) => self.follow(
+                c,
+                |row, keys| {
+                    let datapaths = row.datapaths.iter();
+                    datapaths.for_each(|dp| keys.add(Index::DnsOfDatapath, dp));
+                },
                 touch,
             ),
             sb::Change::Chassis(c) => self.follow(

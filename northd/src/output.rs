@@ -226,6 +226,19 @@ pub struct LoadBalancer {
     pub routers: DpSet,
 }
 
+/// A row of `DNS`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Dns {
+    /// The northbound row.
+    pub nb: Uuid,
+    /// Addresses by name, or the name by its reversed address.
+    pub records: Map<Str, Str>,
+    /// As of the northbound.
+    pub options: Map<Str, Str>,
+    /// The switches whose questions are answered.
+    pub switches: DpSet,
+}
+
 /// A row of `Service_Monitor`; chassis write its status.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServiceMonitor {
@@ -400,6 +413,8 @@ pub enum Output {
     StaticMac(Arc<StaticMac>),
     /// A load balancer.
     LoadBalancer(Arc<LoadBalancer>),
+    /// Names.
+    Dns(Arc<Dns>),
     /// A health check. Several that differ in sources or options make one row with those of the first.
     ServiceMonitor(Arc<ServiceMonitor>),
     /// Template variables of a chassis.

@@ -165,6 +165,7 @@ impl Random for nb::LogicalSwitch {
             qos_rules: d.anys::<nb::Qos>(2),
             load_balancer: d.anys::<nb::LoadBalancer>(2),
             load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
+            dns_records: d.anys::<nb::Dns>(2),
             copp: d.chance(40).then(|| d.any::<nb::Copp>()),
             other_config: d.map(
                 &[
@@ -648,6 +649,23 @@ impl Random for nb::StaticMacBinding {
     }
 }
 
+impl Random for nb::Dns {
+    fn random(d: &mut Dice) -> Self {
+        nb::Dns {
+            records: d.map(
+                &[
+                    ("vm1.ovn.org", &["10.0.0.4 aef0::4", "10.0.0.5,10.0.0.6"]),
+                    ("VM1.ovn.org", IPS),
+                    ("4.0.0.10.in-addr.arpa", &["vm1.ovn.org", "two names", ""]),
+                ],
+                40,
+            ),
+            options: d.map(&[("ovn-owned", BOOLS)], 50),
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::Meter {
     fn random(d: &mut Dice) -> Self {
         nb::Meter {
@@ -901,6 +919,7 @@ databases! {
         4 LoadBalancerGroup load_balancer_group
         3 LoadBalancerHealthCheck load_balancer_health_check
         2 ChassisTemplateVar chassis_template_var
+        3 Dns dns
         3 Meter meter
         2 MeterBand meter_band
         3 Copp copp

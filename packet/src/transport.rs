@@ -2,7 +2,9 @@
 
 use etherparse::{TcpHeader, UdpHeader};
 
-use crate::{Ethernet, Ip, IpHeader, ParseError, array, crc32c, protocol};
+use crate::{
+    Ethernet, Frame, Ip, IpHeader, ParseError, array, crc32c, internet_checksum, protocol,
+};
 
 /// A frame with a UDP datagram. The payload must be shorter than 65,000 bytes; a longer one is cut.
 #[must_use]
@@ -31,6 +33,59 @@ pub fn udp(
     };
     segment[6..8].copy_from_slice(&sum.to_be_bytes());
     frame(ethernet, ip, ttl, protocol::UDP, &segment)
+}
+
+/// The payload of a whole UDP datagram.
+///
+/// # Errors
+/// When it is none, or a part of one.
+pub fn udp_payload<'a>(ip: &Ip<'a>) -> Result<&'a [u8], ParseError> {
+    if ip.protocol != protocol::UDP || ip.later_fragment {
+        return Err(ParseError::Other("UDP"));
+    }
+    let len = u16::from_be_bytes(array(ip.payload, 4, "UDP")?);
+    ip.payload
+        .get(8..len.into())
+        .ok_or(ParseError::Short("UDP"))
+}
+
+/// The frame with another payload in its UDP datagram; all headers stay as they are but for lengths and checksums. The
+/// payload must be shorter than 60,000 bytes; a longer one is cut.
+///
+/// # Errors
+/// When it carries no whole UDP datagram.
+pub fn with_udp_payload(bytes: &[u8], payload: &[u8]) -> Result<Vec<u8>, ParseError> {
+    let payload = &payload[..payload.len().min(60_000)];
+    let frame = Frame::parse(bytes)?;
+    let ip = Ip::parse(&frame)?;
+    udp_payload(&ip)?;
+    let ethernet_len = bytes.len() - frame.payload.len();
+    let headers_len = ip.packet.len() - ip.payload.len();
+    let mut segment = ip.payload[..8].to_vec();
+    segment.extend_from_slice(payload);
+    #[allow(clippy::cast_possible_truncation)]
+    // Cut above; headers have some hundred bytes at most.
+    let (segment_len, packet_len) = (segment.len() as u16, (headers_len + segment.len()) as u16);
+    segment[4..6].copy_from_slice(&segment_len.to_be_bytes());
+    segment[6..8].fill(0);
+    let sum = match ip.header.transport_checksum(protocol::UDP, &segment) {
+        0 => u16::MAX,
+        sum => sum,
+    };
+    segment[6..8].copy_from_slice(&sum.to_be_bytes());
+    let mut out = bytes[..ethernet_len + headers_len].to_vec();
+    let header = &mut out[ethernet_len..];
+    match ip.header {
+        IpHeader::V4 { .. } => {
+            header[2..4].copy_from_slice(&packet_len.to_be_bytes());
+            header[10..12].fill(0);
+            let sum = internet_checksum(&[header]);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+        }
+        IpHeader::V6 { .. } => header[4..6].copy_from_slice(&(packet_len - 40).to_be_bytes()),
+    }
+    out.append(&mut segment);
+    Ok(out)
 }
 
 fn frame(ethernet: &Ethernet, ip: IpHeader, ttl: u8, protocol: u8, segment: &[u8]) -> Vec<u8> {

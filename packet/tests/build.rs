@@ -118,6 +118,14 @@ fn transport_sum_is_right(frame: &[u8]) -> bool {
 
 proptest! {
     #[test]
+    fn payloads_are_replaced(e in ethernet(), ip in header(), ttl: u8, old in proptest::collection::vec(any::<u8>(), 0..300), new in proptest::collection::vec(any::<u8>(), 0..300), padding in 0..20usize) {
+        let mut bytes = transport::udp(&e, ip, ttl, 1, 2, &old);
+        bytes.resize(bytes.len() + padding, 0xa5);
+        let changed = transport::with_udp_payload(&bytes, &new).unwrap();
+        prop_assert_eq!(changed, transport::udp(&e, ip, ttl, 1, 2, &new));
+    }
+
+    #[test]
     fn udp_datagrams(e in ethernet(), ip in header(), ttl: u8, src: u16, dst: u16, payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         let bytes = transport::udp(&e, ip, ttl, src, dst, &payload);
         let packet = SlicedPacket::from_ethernet(&bytes).unwrap();

@@ -64,12 +64,15 @@ impl Encoder<'_, '_> {
                 self.controller(Opcode::HandleBfdMsg, &[]);
                 Ok(())
             }
+            C::DnsLookup => {
+                let params = self.verdict(result)?;
+                self.send(Opcode::DnsLookup, &params, true, None);
+                Ok(())
+            }
             C::CtNwDst => self.copy_out(result, Of::CtNwDst),
             C::CtIp6Dst => self.copy_out(result, Of::CtIpv6Dst),
             C::CtTpDst => self.copy_out(result, Of::CtTpDst),
-            C::DnsLookup | C::GetRemoteFdb | C::CtStateSave => {
-                Err(Unsupported::Action(name.name().into()))
-            }
+            C::GetRemoteFdb | C::CtStateSave => Err(Unsupported::Action(name.name().into())),
         }
     }
 
@@ -152,6 +155,15 @@ impl Encoder<'_, '_> {
             encoder.resubmit(tables::GET_FDB);
             Ok(())
         })
+    }
+
+    /// Where the controller is to say whether it has changed the packet, for the beginning of user data.
+    pub(super) fn verdict(&mut self, result: Option<Field>) -> Result<[u8; 2], Unsupported> {
+        let result = result.ok_or_else(|| Unsupported::Field("(no result)".into()))?;
+        let bit = subfield(result)?;
+        let register = bit.field.reg_index().filter(|_| bit.bits == 1);
+        let register = register.ok_or_else(|| Unsupported::Field(result.to_string()))?;
+        Ok([register, bit.offset])
     }
 
     fn copy_out(&mut self, result: Option<Field>, from: Of) -> Done {

@@ -43,7 +43,7 @@ opcodes! {
     PutNd = 4 "put_nd";
     /// Result subfield, then options.
     PutDhcpv6Opts = 5 "put_dhcpv6_opts";
-    /// Result subfield.
+    /// Where the result goes; the packet is paused.
     DnsLookup = 6 "dns_lookup";
     /// Verdict, severity, name.
     Log = 7 "log";

@@ -16,6 +16,7 @@ mod announce;
 mod arp;
 mod bfd;
 mod complaints;
+mod dns;
 mod event;
 mod fdb;
 pub mod flow_text;
@@ -32,6 +33,7 @@ mod reject;
 mod reset;
 mod respond;
 mod svc_monitor;
+mod verdict;
 mod vport;
 pub mod waiting;
 
@@ -81,6 +83,7 @@ pub struct PinCtrl {
     monitors: svc_monitor::Monitors,
     announcements: announce::Announcements,
     events: event::Events,
+    names: dns::Names,
     /// A transaction is under way, and whether it is the learner's.
     writing: Option<bool>,
     /// No transaction but the learner's before: the last one failed.
@@ -101,6 +104,7 @@ impl Default for PinCtrl {
             monitors: svc_monitor::Monitors::default(),
             announcements: announce::Announcements::default(),
             events: event::Events::default(),
+            names: dns::Names::default(),
             writing: None,
             pause: None,
             sessions: bfd::Sessions::default(),
@@ -150,11 +154,16 @@ impl PinCtrl {
             }
             _ => {}
         }
-        let answer = match respond(&Request {
+        let request = Request {
             opcode,
             params,
             packet,
-        }) {
+        };
+        let answer = match opcode {
+            Opcode::DnsLookup => self.names.respond(&request, core),
+            _ => respond(&request),
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(why) => {
                 self.complain(opcode, &why, now);

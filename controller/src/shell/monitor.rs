@@ -43,6 +43,7 @@ pub fn sb_columns() -> Monitored {
         T::ChassisTemplateVar,
         T::ServiceMonitor,
         T::ControllerEvent,
+        T::Dns,
     ];
     used.iter()
         .fold(Monitored::none::<sb::Db>(), |monitored, &table| {
@@ -176,11 +177,10 @@ pub fn conditions(core: &Core) -> Conditions {
         json!(["set", []]),
     ));
     all.set("Logical_Flow", flows);
-    let groups = local
-        .iter()
-        .map(|dp| Clause::new("datapaths", Function::Includes, dp.to_json()))
-        .collect();
-    all.set("Logical_DP_Group", groups);
+    for table in ["Logical_DP_Group", "DNS"] {
+        let some = |dp: &Uuid| Clause::new("datapaths", Function::Includes, dp.to_json());
+        all.set(table, local.iter().map(some).collect());
+    }
     for table in ["Multicast_Group", "MAC_Binding", "Static_MAC_Binding"] {
         all.set(table, of("datapath"));
     }

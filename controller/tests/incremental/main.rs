@@ -70,6 +70,7 @@ const ACTIONS: &[&str] = &[
     "nonsense(1);",
     "clone { outport = \"p5\"; output; }; next;",
     "reg8[0..15] = select(1=20, 2=30);",
+    "reg0[4] = dns_lookup(); next;",
 ];
 
 const TYPES: &[&str] = &[
@@ -131,6 +132,7 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.meter_band, &mut out);
     rows(&db.load_balancer, &mut out);
     rows(&db.chassis_template_var, &mut out);
+    rows(&db.dns, &mut out);
     out
 }
 

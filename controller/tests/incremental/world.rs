@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use weft_controller::core::Core;
+use weft_controller::index::Index;
 use weft_controller::install::Installer;
 use weft_controller::program::Settings;
 use weft_ovsdb::model::{Map, RowUpdate, Str, Uuid};
@@ -555,7 +556,8 @@ impl World {
     }
 
     fn edit_rest(&mut self) {
-        match self.pick(7) {
+        match self.pick(8) {
+            7 => self.edit_dns(),
             4..=6 => self.edit_mirror(),
             0 => {
                 let n = self.pick(3);
@@ -589,6 +591,21 @@ impl World {
                 self.core.set_yielded(port, yielded);
             }
         }
+    }
+
+    /// Nothing is made of these before somebody asks, but how they are found is kept along with them.
+    fn edit_dns(&mut self) {
+        let id = uuid(22, self.pick(3));
+        if self.chance(25) {
+            return self.sb(vec![RowUpdate::<sb::Dns>::delete(id).into()]);
+        }
+        let datapaths: Vec<Uuid> = (0..self.pick(4)).map(|_| self.datapath()).collect();
+        let row = sb::Dns {
+            records: map(&[("vm1.ovn.org", "10.0.0.4")]),
+            datapaths: datapaths.into(),
+            ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
     }
 
     fn edit_mirror(&mut self) {
@@ -652,5 +669,14 @@ impl World {
         );
         // Numbers may differ where two hashes met in another order; there are few enough here that they do not.
         assert_eq!(self.installer.wanted(), installer.wanted(), "{what}");
+        for n in 0..DATAPATHS {
+            let found = |core: &Core| {
+                core.inputs
+                    .idx
+                    .find(Index::DnsOfDatapath, uuid(1, n))
+                    .to_vec()
+            };
+            assert_eq!(found(&self.core), found(&fresh), "{what}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod acl_log;
 mod acl_more;
 mod bad_input;
 mod bfd;
+mod dns;
 mod ecmp;
 mod failover;
 mod lb;
@@ -67,6 +68,7 @@ scenarios! {
         stateless_stays_out_of_conntrack reject_answers a_refusal_is_not_refused drop_by_default groups_and_sets_change
         across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
     acl_more: refused_at_the_port_to_a_router;
+    dns: names_are_told answers_pass_acls;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
@@ -74,13 +76,14 @@ scenarios! {
 }
 
 // What stock northd of 23.03 does not do (tiers of ACLs; connections that persist; checks of matches; packet marks; diagnostics; chains
-// of policies; mirrors of both directions).
+// of policies; mirrors of both directions; names of DNS in lower case).
 scenarios! { @ of_our_northd WEFT
     acl: tiers_and_pass matches_are_checked_when_written;
     acl_more: connections_persist;
     qos: packets_are_marked bad_rules;
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
+    dns: names_and_values_as_written;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     acl: tiers_and_pass;
@@ -88,10 +91,11 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
     qos: packets_are_marked bad_rules;
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
+    dns: names_and_values_as_written;
 }
 
 // What stock controllers of 23.03 do not do: they make their mirrors anew when they start, flush no connections
-// on demand, and on a userspace datapath choose the same next hop for every flow (also under stock northd).
+// on demand, answer no DNS with EDNS, and on a userspace datapath choose the same next hop for every flow (also under stock northd).
 // Sessions of BFD do not come up yet between stock controllers under our northd: why is not known.
 scenarios! { @ of_our_controller WEFT
     bfd: routes_follow_their_sessions;
@@ -99,6 +103,7 @@ scenarios! { @ of_our_controller WEFT
     policy: a_policy_shares_the_load_and_marks;
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
+    dns: edns;
 }
 scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
     bfd: routes_follow_their_sessions;
@@ -106,11 +111,13 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
     policy: a_policy_shares_the_load_and_marks;
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
+    dns: edns;
 }
 
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
-// (`lport` mirrors): neither stock program knows it.
+// (`lport` mirrors), and `ovn-owned` names: neither stock program knows it.
 scenarios! { @ newer_than_stock WEFT
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
+    dns: names_of_ones_own;
 }

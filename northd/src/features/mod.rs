@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod copp;
 pub mod datapath;
 pub mod debug_drop;
+pub mod dns;
 pub mod fallback;
 pub mod global;
 pub mod ha_group;
@@ -50,6 +51,9 @@ const ROWS: &[Entry] = &[
     pure::<address_set::GroupSets>(),
     pure::<address_set::Membership>(),
     pure::<static_mac::StaticMacs>(),
+    pure::<dns::Records>(),
+    pure::<dns::Filled>(),
+    pure::<dns::Lookup>(),
     pure::<meter::Meters>(),
     pure::<meter::FairCopies>(),
     pure::<copp::CoppCheck>(),

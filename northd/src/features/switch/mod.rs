@@ -108,7 +108,7 @@ fn set_and_next(register: RegisterField, value: impl Into<Const>) -> Vec<Action>
 }
 
 /// `register = call(args); next;`
-fn call_and_next(
+pub(in crate::features) fn call_and_next(
     register: RegisterField,
     name: CallName,
     args: impl IntoIterator<Item = Field>,

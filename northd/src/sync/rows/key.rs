@@ -32,6 +32,8 @@ pub enum RowKey {
     StaticMac(Str, Str),
     /// By the northbound row.
     LoadBalancer(Uuid),
+    /// By the northbound row.
+    Dns(Uuid),
     /// By port, address, transport port and protocol.
     ServiceMonitor(Str, Str, u16, Str),
     /// By chassis.
@@ -62,6 +64,7 @@ impl RowKey {
             RowKey::PortGroup(_) => sb::TableId::PortGroup,
             RowKey::StaticMac(..) => sb::TableId::StaticMacBinding,
             RowKey::LoadBalancer(_) => sb::TableId::LoadBalancer,
+            RowKey::Dns(_) => sb::TableId::Dns,
             RowKey::ServiceMonitor(..) => sb::TableId::ServiceMonitor,
             RowKey::TemplateVars(_) => sb::TableId::ChassisTemplateVar,
             RowKey::Meter(_) => sb::TableId::Meter,
@@ -84,9 +87,10 @@ impl RowKey {
             | RowKey::Meter(name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
-            RowKey::Datapath(nb) | RowKey::LoadBalancer(nb) | RowKey::IpMulticast(nb) => {
-                nb.to_string()
-            }
+            RowKey::Datapath(nb)
+            | RowKey::LoadBalancer(nb)
+            | RowKey::IpMulticast(nb)
+            | RowKey::Dns(nb) => nb.to_string(),
             RowKey::ServiceMonitor(port, ip, number, protocol) => {
                 format!("{protocol} {ip} {number} at {port}")
             }

@@ -96,6 +96,7 @@ impl Rows {
                 .map(|(p, i)| RowKey::StaticMac(p.clone(), i.clone())),
         );
         dirty.extend(w.load_balancers.keys().map(|nb| RowKey::LoadBalancer(*nb)));
+        dirty.extend(w.dns.keys().map(|nb| RowKey::Dns(*nb)));
         let monitors = w.monitors.keys().cloned();
         dirty.extend(monitors.map(|(p, i, n, t)| RowKey::ServiceMonitor(p, i, n, t)));
         dirty.extend(

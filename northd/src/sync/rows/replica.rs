@@ -84,6 +84,13 @@ impl Rows {
                 };
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::Dns(c) => {
+                let key = |r: &Arc<sb::Dns>| {
+                    let nb = r.external_ids.get("dns_id").and_then(|id| id.parse().ok());
+                    nb.map_or(RowKey::Stale(sb::TableId::Dns as u8, c.uuid), RowKey::Dns)
+                };
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::ServiceMonitor(c) => {
                 let key = |r: &Arc<sb::ServiceMonitor>| {
                     let protocol = r.protocol.clone().unwrap_or_default();

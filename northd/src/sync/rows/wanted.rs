@@ -9,8 +9,8 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::output::{
-    Bfd, Datapath, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port, ServiceMonitor,
-    StaticMac, TemplateVars,
+    Bfd, Datapath, Dns, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
+    ServiceMonitor, StaticMac, TemplateVars,
 };
 use crate::sync::rbac;
 
@@ -29,6 +29,7 @@ pub struct Wanted {
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
+    pub(super) dns: FxHashMap<Uuid, Arc<Dns>>,
     pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
@@ -164,6 +165,14 @@ impl Rows {
                 }
                 RowKey::LoadBalancer(row.nb)
             }
+            Output::Dns(row) => {
+                if present {
+                    w.dns.insert(row.nb, row.clone());
+                } else if w.dns.get(&row.nb) == Some(row) {
+                    w.dns.remove(&row.nb);
+                }
+                RowKey::Dns(row.nb)
+            }
             Output::ServiceMonitor(row) => {
                 let at = (
                     row.logical_port.clone(),
@@ -263,6 +272,7 @@ impl Rows {
                 .get(&(port.clone(), ip.clone()))
                 .is_some_and(|s| !s.is_empty()),
             RowKey::LoadBalancer(nb) => w.load_balancers.contains_key(nb),
+            RowKey::Dns(nb) => w.dns.contains_key(nb),
             RowKey::ServiceMonitor(port, ip, number, protocol) => w
                 .monitors
                 .get(&(port.clone(), ip.clone(), *number, protocol.clone()))

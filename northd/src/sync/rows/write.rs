@@ -150,6 +150,7 @@ impl Rows {
                 );
             }
             RowKey::LoadBalancer(nb) => self.put_load_balancer(txn, db, uuid, *nb),
+            RowKey::Dns(nb) => self.put_dns(txn, db, uuid, *nb),
             RowKey::ServiceMonitor(port, ip, number, protocol) => {
                 let at = (port.clone(), ip.clone(), *number, protocol.clone());
                 let Some(want) = self
@@ -311,6 +312,25 @@ impl Rows {
             | column::MIRROR_PORT
             | column::MIRROR_RULES;
         put(txn, &db.port_binding, uuid, &row, mask, column::UP);
+    }
+
+    fn put_dns(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, nb: Uuid) {
+        let Some(want) = self.wanted.dns.get(&nb).cloned() else {
+            return;
+        };
+        let switches = want.switches.as_slice().iter();
+        let datapaths: Set<Uuid> = switches.filter_map(|switch| self.row(*switch)).collect();
+        // The southbound wants a datapath at least.
+        if datapaths.is_empty() {
+            return;
+        }
+        let row = sb::Dns {
+            records: want.records.clone(),
+            datapaths,
+            options: want.options.clone(),
+            external_ids: Map::from_iter([("dns_id".into(), nb.to_string().into())]),
+        };
+        put(txn, &db.dns, uuid, &row, sb::dns::ALL, 0);
     }
 
     fn put_mcast(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, dp: Uuid, name: &Str) {
@@ -617,6 +637,6 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
         LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
-        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group, AclId acl_id
+        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group, AclId acl_id, Dns dns
     }
 }

@@ -1,0 +1,20 @@
+//! Any bytes are read as a DNS question and answered within what the asker takes, or refused.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weft_packet::dns::{Code, Name, Question, Record};
+
+fuzz_target!(|input: (&[u8], &str, u8)| {
+    let (payload, name, count) = input;
+    let Ok(question) = Question::parse(payload) else { return };
+    let _ = question.name();
+    let name = Name::new(name).map(Record::Ptr);
+    let addresses = (0..count).map(|n| match n % 2 {
+        0 => Record::A([10, 0, 0, n].into()),
+        _ => Record::Aaaa([n; 16].into()),
+    });
+    let records: Vec<Record> = name.into_iter().chain(addresses).collect();
+    let answer = question.answer(Code::Ok, &records);
+    let limit = question.edns.map_or(512, |edns| edns.size.clamp(512, 1232));
+    assert!(answer.len() <= usize::from(limit), "{} > {limit}", answer.len());
+});
