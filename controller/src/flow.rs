@@ -32,8 +32,6 @@ pub struct Flow {
     pub cookie: u32,
     /// What it applies to, but for `conj_id`.
     pub matches: Match,
-    /// The conjunctive match whose clauses must all have been met.
-    pub conjunction: Option<ConjId>,
     /// What it does.
     pub body: Body,
 }
@@ -63,12 +61,24 @@ pub struct Clause {
 pub enum Body {
     /// Executes actions.
     Actions(Arc<Actions>),
+    /// Executes actions if all clauses of the conjunctive match have been met.
+    Conjunction(ConjId, Arc<Actions>),
     /// Meets a clause. Flows with one match that meet different clauses become one flow.
     Clause(Clause),
 }
 
+impl Body {
+    /// The actions, if it has any.
+    pub fn actions(&self) -> Option<&Arc<Actions>> {
+        match self {
+            Body::Actions(actions) | Body::Conjunction(_, actions) => Some(actions),
+            Body::Clause(_) => None,
+        }
+    }
+}
+
 /// Actions with what they refer to. Flows of one logical flow share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Actions {
     /// The actions; a group's number in them is its place in `groups`, a meter's its place in `meters`.
     pub list: ActionList,
@@ -140,7 +150,6 @@ pub fn emit_shared(
         priority,
         cookie,
         matches,
-        conjunction: None,
         body: Body::Actions(Arc::clone(actions)),
     })));
 }

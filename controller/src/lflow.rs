@@ -259,30 +259,26 @@ impl Target {
                 owner: self.uuid,
                 n,
             };
-            let put = |conjunction: Option<ConjId>, body: Body| {
+            let put = |body: Body| {
                 cx.emit(Output::Flow(Arc::new(Flow {
                     table: self.table,
                     priority: self.priority,
                     cookie: self.uuid.short(),
                     matches: matches.clone(),
-                    conjunction,
                     body,
                 })));
             };
             match &flow.kind {
-                FlowKind::Apply => put(None, Body::Actions(Arc::clone(actions))),
+                FlowKind::Apply => put(Body::Actions(Arc::clone(actions))),
                 FlowKind::ApplyConjunction(n) => {
-                    put(Some(id(*n)), Body::Actions(Arc::clone(actions)))
+                    put(Body::Conjunction(id(*n), Arc::clone(actions)))
                 }
                 FlowKind::Clauses(clauses) => clauses.iter().for_each(|clause| {
-                    put(
-                        None,
-                        Body::Clause(Clause {
-                            id: id(clause.group),
-                            clause: clause.dimension + 1,
-                            n_clauses: clause.dimensions,
-                        }),
-                    );
+                    put(Body::Clause(Clause {
+                        id: id(clause.group),
+                        clause: clause.dimension + 1,
+                        n_clauses: clause.dimensions,
+                    }));
                 }),
             }
         }

@@ -6,15 +6,19 @@
 //! has of the same bits folded into one (registers as 32 bits, VLAN tag as VID and PCP, ToS as DSCP and ECN, 32-bit ports).
 
 use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::field::Field;
 use crate::port::Port;
 use crate::wire::{DecodeError, Put, Reader, be_uint};
 
-/// A conjunction of masked field values.
+/// A conjunction of masked field values. A copy costs nothing: the flow that is wanted, the key of what is there and the
+/// message between them share one.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Match {
-    oxm: Vec<u8>,
+    oxm: Arc<[u8]>,
 }
 
 /// One field of a match.
@@ -138,7 +142,7 @@ impl Match {
             Some((found, end)) if found.field == field => end,
             _ => at,
         };
-        let mut entry = Vec::new();
+        let mut entry: Vec<u8> = Vec::with_capacity(40);
         if mask != 0 {
             encode_field(
                 &mut entry,
@@ -147,8 +151,10 @@ impl Match {
                 (mask != full).then_some(mask),
             );
         }
-        self.oxm.reserve_exact(entry.len().saturating_sub(end - at));
-        self.oxm.splice(at..end, entry);
+        let mut oxm: SmallVec<[u8; 256]> = SmallVec::from_slice(&self.oxm[..at]);
+        oxm.extend_from_slice(&entry);
+        oxm.extend_from_slice(&self.oxm[end..]);
+        self.oxm = Arc::from(&oxm[..]);
     }
 
     /// Where the field is or would be inserted.

@@ -165,7 +165,7 @@ impl Installer {
 
     fn key(&self, flow: &Flow) -> FlowKey {
         let mut matches = flow.matches.clone();
-        if let Some(id) = flow.conjunction {
+        if let Body::Conjunction(id, _) = flow.body {
             matches.set(Field::ConjId, self.numbers.conjunction(id));
         }
         FlowKey {
@@ -409,13 +409,8 @@ fn order(a: &Arc<Flow>, b: &Arc<Flow>) -> std::cmp::Ordering {
         .cmp(&rank(b))
         .then(a.cookie.cmp(&b.cookie))
         .then_with(|| match (&a.body, &b.body) {
-            (Body::Actions(x), Body::Actions(y)) => x
-                .list
-                .cmp(&y.list)
-                .then_with(|| x.groups.cmp(&y.groups))
-                .then_with(|| x.meters.cmp(&y.meters)),
             (Body::Clause(x), Body::Clause(y)) => x.cmp(y),
-            _ => std::cmp::Ordering::Equal,
+            _ => a.body.actions().cmp(&b.body.actions()),
         })
 }
 
@@ -423,7 +418,9 @@ fn order(a: &Arc<Flow>, b: &Arc<Flow>) -> std::cmp::Ordering {
 fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u64, Instructions)> {
     let first = wanted.first()?;
     match &first.body {
-        Body::Actions(actions) => Some((first.cookie.into(), numbered(actions, numbers).into())),
+        Body::Actions(actions) | Body::Conjunction(_, actions) => {
+            Some((first.cookie.into(), numbered(actions, numbers).into()))
+        }
         Body::Clause(_) => {
             let mut clauses: Vec<Action> = wanted
                 .iter()
@@ -433,7 +430,7 @@ fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u64, Instructions)
                         clause: clause.clause,
                         n_clauses: clause.n_clauses,
                     }),
-                    Body::Actions(_) => None,
+                    Body::Actions(_) | Body::Conjunction(..) => None,
                 })
                 .collect();
             clauses.sort();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::Str;
 
-use crate::flow::{Body, ConjId, Flow, GroupSpec};
+use crate::flow::{Body, Clause, ConjId, Flow, GroupSpec};
 
 /// Open vSwitch's userspace datapath has room for this many meters.
 const MAX_METER: u32 = 1 << 16;
@@ -88,41 +88,27 @@ impl Default for Numbers {
 impl Numbers {
     /// A flow that refers to these is wanted.
     pub fn acquire(&mut self, flow: &Flow) {
-        if let Some(id) = &flow.conjunction {
+        if let Body::Clause(Clause { id, .. }) | Body::Conjunction(id, _) = &flow.body {
             self.conjunctions.acquire(id);
         }
-        match &flow.body {
-            Body::Clause(clause) => self.conjunctions.acquire(&clause.id),
-            Body::Actions(actions) => {
-                actions
-                    .groups
-                    .iter()
-                    .for_each(|spec| self.groups.acquire(spec));
-                actions
-                    .meters
-                    .iter()
-                    .for_each(|name| self.meters.acquire(name));
-            }
+        if let Some(actions) = flow.body.actions() {
+            let groups = actions.groups.iter();
+            groups.for_each(|spec| self.groups.acquire(spec));
+            let meters = actions.meters.iter();
+            meters.for_each(|name| self.meters.acquire(name));
         }
     }
 
     /// It is wanted no more.
     pub fn release(&mut self, flow: &Flow) {
-        if let Some(id) = &flow.conjunction {
+        if let Body::Clause(Clause { id, .. }) | Body::Conjunction(id, _) = &flow.body {
             self.conjunctions.release(id);
         }
-        match &flow.body {
-            Body::Clause(clause) => self.conjunctions.release(&clause.id),
-            Body::Actions(actions) => {
-                actions
-                    .groups
-                    .iter()
-                    .for_each(|spec| self.groups.release(spec));
-                actions
-                    .meters
-                    .iter()
-                    .for_each(|name| self.meters.release(name));
-            }
+        if let Some(actions) = flow.body.actions() {
+            let groups = actions.groups.iter();
+            groups.for_each(|spec| self.groups.release(spec));
+            let meters = actions.meters.iter();
+            meters.for_each(|name| self.meters.release(name));
         }
     }
 

@@ -11,7 +11,6 @@ fn flow(cookie: u32, actions: &[Action]) -> Output {
         priority: 100,
         cookie,
         matches: Match::any().with(Field::Metadata, 1u32),
-        conjunction: None,
         body: Body::Actions(Arc::new(actions)),
     }))
 }
@@ -26,7 +25,6 @@ fn clause(owner: u128, clause: u8) -> Output {
         priority: 100,
         cookie: 7,
         matches: Match::any().with(Field::Metadata, 2u32),
-        conjunction: None,
         body: Body::Clause(Clause {
             id,
             clause,
@@ -50,7 +48,6 @@ fn balanced(weight: u16) -> Output {
         priority: 1,
         cookie: 9,
         matches: Match::any(),
-        conjunction: None,
         body: Body::Actions(Arc::new(actions)),
     }))
 }

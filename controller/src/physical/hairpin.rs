@@ -232,10 +232,7 @@ impl Writer<'_, '_> {
             ..Ct::default()
         };
         let actions = ActionList::from([Action::Ct(Box::new(ct))]);
-        // The more particular of two virtual addresses decides.
-        let priority = if self.port.is_some() { 200 } else { 100 };
-        for key in switches {
-            let on = self.original().with(Of::Metadata, *key);
+        let put = |priority: u16, on: Match| {
             emit(
                 self.cx,
                 tables::CT_SNAT_HAIRPIN,
@@ -244,6 +241,15 @@ impl Writer<'_, '_> {
                 on,
                 actions.clone(),
             );
+        };
+        // Where the virtual address itself is the new source, it is so on every switch: one flow says it for all.
+        if self.snat == self.ip {
+            return put(100, self.original());
+        }
+        // The more particular of two virtual addresses decides.
+        let priority = if self.port.is_some() { 200 } else { 150 };
+        for key in switches {
+            put(priority, self.original().with(Of::Metadata, *key));
         }
     }
 }

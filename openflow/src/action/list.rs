@@ -1,16 +1,17 @@
 //! [`ActionList`]: actions kept as their wire bytes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::Action;
 use super::decode::decode_action;
 use crate::wire::{DecodeError, Reader};
 
 /// A sequence of actions in wire form: small to keep, quick to compare, hash and send. Equal lists of actions have
-/// equal bytes, and equal the bytes Open vSwitch gives back when the flow is read.
+/// equal bytes, and equal the bytes Open vSwitch gives back when the flow is read. Copies share the bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionList {
-    wire: Vec<u8>,
+    wire: Arc<Vec<u8>>,
 }
 
 impl ActionList {
@@ -22,12 +23,12 @@ impl ActionList {
 
     /// Appends an action.
     pub fn push(&mut self, action: &Action) {
-        super::encode::encode_action(action, &mut self.wire);
+        super::encode::encode_action(action, Arc::make_mut(&mut self.wire));
     }
 
     /// Appends another list.
     pub fn append(&mut self, other: &ActionList) {
-        self.wire.extend_from_slice(&other.wire);
+        Arc::make_mut(&mut self.wire).extend_from_slice(&other.wire);
     }
 
     /// Whether there is no action.
@@ -65,7 +66,7 @@ impl ActionList {
     pub(super) fn from_wire_nested(bytes: &[u8], depth: u8) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes, "actions");
         let mut out = Self {
-            wire: Vec::with_capacity(bytes.len()),
+            wire: Arc::new(Vec::with_capacity(bytes.len())),
         };
         while !reader.is_empty() {
             out.push(&decode_action(&mut reader, depth)?);
@@ -80,7 +81,7 @@ impl FromIterator<Action> for ActionList {
         for action in iter {
             out.push(&action);
         }
-        out.wire.shrink_to_fit();
+        Arc::make_mut(&mut out.wire).shrink_to_fit();
         out
     }
 }
@@ -97,7 +98,7 @@ impl From<&[Action]> for ActionList {
         for action in actions {
             out.push(action);
         }
-        out.wire.shrink_to_fit();
+        Arc::make_mut(&mut out.wire).shrink_to_fit();
         out
     }
 }
