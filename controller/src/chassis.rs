@@ -35,6 +35,7 @@ const FEATURES: &[&str] = &[
     "ovn-ct-lb-related",
     "ct-no-masked-label",
     "mac-binding-timestamp",
+    "fdb-timestamp",
 ];
 
 fn own(cx: &Cx<'_, Controller>, _: Key) {

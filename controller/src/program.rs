@@ -102,6 +102,8 @@ pub enum Output {
     Queue(Arc<crate::egress::OwnQueue>),
     /// A conntrack zone and whose it is.
     Zone(Str, u16),
+    /// Something learned goes unless it is used.
+    Ageing(crate::ageing::Ageing),
 }
 
 /// What a unit could not use, for the operator.

@@ -50,6 +50,9 @@ pub const ECMP_NH: u8 = 77;
 /// `chk_lb_aff`, filled by learn actions.
 pub const CHK_LB_AFFINITY: u8 = 78;
 
+/// `mac_cache_use`: counts what neighbours send, so that they are kept.
+pub const MAC_CACHE_USE: u8 = 79;
+
 /// Tables whose flows come from `learn` actions and from nobody else: never compared with what is wanted.
 pub const LEARNED: [u8; 4] = [CHK_LB_HAIRPIN_REPLY, ECMP_NH_MAC, ECMP_NH, CHK_LB_AFFINITY];
 

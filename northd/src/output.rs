@@ -436,6 +436,17 @@ pub enum Output {
     Rbac,
     /// A row that chassis wrote about something that is no longer there: to be deleted. Table number and row.
     Stale(u8, Uuid),
+    /// A row that chassis wrote goes at this time, in milliseconds since 1970, unless it is refreshed.
+    Expires {
+        /// Number of its southbound table.
+        table: u8,
+        /// The row.
+        row: Uuid,
+        /// When.
+        at_ms: i64,
+    },
+    /// So many rows of a southbound table may go at once because of their age.
+    RemovalLimit(u8, u32),
     /// `Logical_Switch_Port.up`
     LspUp(Uuid, bool),
     /// `Logical_Switch_Port.dynamic_addresses`

@@ -148,6 +148,7 @@ impl Random for nb::NbGlobal {
                     ("debug_drop_collector_set", &["7", "7", "x"]),
                     ("debug_drop_domain_id", &["3", "4", "300"]),
                     ("mac_binding_removal_limit", NUMBERS),
+                    ("fdb_removal_limit", NUMBERS),
                 ],
                 40,
             ),
@@ -192,6 +193,7 @@ impl Random for nb::LogicalSwitch {
                     ("mcast_ip4_src", IPS),
                     ("mcast_ip6_src", IPS),
                     ("interconn-ts", NAMES),
+                    ("fdb_age_threshold", NUMBERS),
                     ("broadcast-arps-to-all-routers", BOOLS),
                 ],
                 30,
@@ -284,6 +286,10 @@ impl Random for nb::LogicalRouter {
                     ("always_learn_from_arp_request", BOOLS),
                     ("dynamic_neigh_routers", BOOLS),
                     ("mcast_relay", &["true", "true", "false"]),
+                    (
+                        "mac_binding_age_threshold",
+                        &["5", "10.0.0.0/24:0;9", "fd00::/16:3;x"],
+                    ),
                     ("snat-ct-zone", NUMBERS),
                     (
                         "dnat_force_snat_ip",
@@ -747,7 +753,14 @@ impl Random for sb::Chassis {
             name: d.pick(&["hv0", "hv1", "hv2"]),
             hostname: d.pick(&["host0", "host1"]),
             encaps: d.anys::<sb::Encap>(2),
-            other_config: d.map(&[("is-vtep", BOOLS), ("is-remote", BOOLS)], 20),
+            other_config: d.map(
+                &[
+                    ("is-vtep", BOOLS),
+                    ("is-remote", BOOLS),
+                    ("fdb-timestamp", &["true"]),
+                ],
+                60,
+            ),
             ..Default::default()
         }
     }
@@ -792,6 +805,7 @@ impl Random for sb::MacBinding {
             logical_port: d.pick(ROUTER_PORTS),
             ip: d.pick(IPS),
             mac: d.pick(MACS),
+            timestamp: d.below(3) as i64,
             ..Default::default()
         }
     }
@@ -803,6 +817,7 @@ impl Random for sb::Fdb {
             mac: d.pick(MACS),
             dp_key: 1 + d.below(5) as i64,
             port_key: 1 + d.below(3) as i64,
+            timestamp: d.below(3) as i64,
             ..Default::default()
         }
     }

@@ -207,6 +207,7 @@ impl Encoder<'_, '_> {
             }
             Logical::Mirror(port) => self.mirror(port)?,
             Logical::Sample(sample) => self.sample(sample)?,
+            Logical::MacCacheUse => self.resubmit(tables::MAC_CACHE_USE),
             Logical::Igmp => self.controller(Opcode::Igmp, &[]),
             Logical::HandleDhcpv6Reply => self.controller(Opcode::HandleDhcpv6Reply, &[]),
             Logical::TriggerEvent(event) => self.trigger_event(event),

@@ -1,5 +1,5 @@
 //! What has been learned or configured about neighbours: MAC_Binding, Static_MAC_Binding and FDB as flows that
-//! `get_arp`, `lookup_arp`, `get_fdb` and their like look things up in.
+//! `get_arp`, `lookup_arp`, `get_fdb` and their like look things up in; and which of them age.
 
 use std::net::IpAddr;
 
@@ -10,6 +10,7 @@ use weft_ovsdb::model::Uuid;
 use super::Port;
 use super::vif::set_flag;
 use crate::address::parse_mac;
+use crate::ageing::{self, Ageing, Learned};
 use crate::flow::{REG_INPORT, REG_OUTPORT, emit};
 use crate::index::Index;
 use crate::local_datapaths::{LOCAL, Local};
@@ -40,7 +41,7 @@ fn mac_binding(cx: &Cx<'_, Controller>, key: Key) {
     let Some(row) = cx.sb().mac_binding.tracked(key.row(), &rec) else {
         return;
     };
-    binding(
+    let found = binding(
         cx,
         "MAC_Binding",
         key.row(),
@@ -49,6 +50,20 @@ fn mac_binding(cx: &Cx<'_, Controller>, key: Key) {
         row.mac(),
         LEARNED,
     );
+    let Some((port, ip, mac)) = found else { return };
+    if let Some(seconds) = ageing::threshold(cx, port.datapath, "mac_binding_age_threshold") {
+        let keys = (port.dp_key, port.key);
+        ageing::count_neighbor(cx, keys, key.row().short(), ip, mac);
+        ageing::announce(
+            cx,
+            Ageing {
+                row: key.row(),
+                learned: Learned::Neighbor(port.uuid, ip),
+                timestamp_ms: *row.timestamp(),
+                seconds,
+            },
+        );
+    }
 }
 
 fn static_mac_binding(cx: &Cx<'_, Controller>, key: Key) {
@@ -80,13 +95,9 @@ fn binding(
     ip: &str,
     mac: &str,
     priority: u16,
-) {
-    let Some(port_uuid) = cx.lookup_one(Index::PortByName, port) else {
-        return;
-    };
-    let Some(port) = Port::local(cx, port_uuid) else {
-        return;
-    };
+) -> Option<(Port, IpAddr, u64)> {
+    let port_uuid = cx.lookup_one(Index::PortByName, port)?;
+    let port = Port::local(cx, port_uuid)?;
     let bad = |column: &'static str, text: &str| {
         cx.diagnose(Diagnostic {
             row: table.into(),
@@ -96,10 +107,12 @@ fn binding(
         });
     };
     let Ok(address) = ip.parse::<IpAddr>() else {
-        return bad("ip", ip);
+        bad("ip", ip);
+        return None;
     };
     let Some(ethernet) = parse_mac(mac) else {
-        return bad("mac", mac);
+        bad("mac", mac);
+        return None;
     };
     let on = |field: Field| {
         Match::any()
@@ -145,6 +158,7 @@ fn binding(
         look.with(Field::EthSrc, ethernet),
         [found],
     );
+    Some((port, address, ethernet))
 }
 
 fn fdb(cx: &Cx<'_, Controller>, key: Key) {
@@ -191,4 +205,15 @@ fn fdb(cx: &Cx<'_, Controller>, key: Key) {
         look,
         [set_flag(flag::LOOKUP_FDB)],
     );
+    if let Some(seconds) = ageing::threshold(cx, datapath, "fdb_age_threshold") {
+        ageing::announce(
+            cx,
+            Ageing {
+                row: uuid,
+                learned: Learned::Place,
+                timestamp_ms: *row.timestamp(),
+                seconds,
+            },
+        );
+    }
 }

@@ -14,7 +14,7 @@ use weft_packet::Mac;
 use weft_packet::bfd::State;
 
 use super::waiting::Hop;
-use super::{Now, bfd, fdb, neighbors, vport};
+use super::{Now, bfd, fdb, neighbors, refresh, vport};
 use crate::core::Core;
 
 /// Rows that may wait to be written.
@@ -58,6 +58,8 @@ pub enum Learned {
     },
     /// A BFD session has come into another state.
     Session(Uuid, State),
+    /// A row that ages was last used at this time, in milliseconds since the epoch.
+    Used(refresh::Row, i64),
 }
 
 /// What a later lesson replaces.
@@ -67,6 +69,7 @@ enum Subject {
     Place(u32, Mac),
     Parent(u32, u32),
     Session(Uuid),
+    Used(Uuid),
 }
 
 impl Learned {
@@ -77,6 +80,7 @@ impl Learned {
             } => Subject::Neighbor(Hop { datapath, port, ip }),
             Learned::Place { datapath, mac, .. } => Subject::Place(datapath, mac),
             Learned::Session(row, _) => Subject::Session(row),
+            Learned::Used(row, _) => Subject::Used(row.uuid()),
             Learned::Parent { datapath, port, .. } => Subject::Parent(datapath, port),
         }
     }
@@ -85,7 +89,9 @@ impl Learned {
     pub(super) fn hop(&self) -> Option<Hop> {
         match self.subject() {
             Subject::Neighbor(hop) => Some(hop),
-            Subject::Place(..) | Subject::Parent(..) | Subject::Session(_) => None,
+            Subject::Place(..) | Subject::Parent(..) | Subject::Session(_) | Subject::Used(_) => {
+                None
+            }
         }
     }
 }
@@ -110,6 +116,7 @@ impl fmt::Display for Learned {
                 port,
             } => write!(f, "{mac} behind port {port} of datapath {datapath}"),
             Learned::Session(row, state) => write!(f, "state {state:?} of BFD session {row}"),
+            Learned::Used(row, ms) => write!(f, "use at {ms} of {row:?}"),
             Learned::Parent {
                 datapath,
                 port,
@@ -188,6 +195,7 @@ impl Learner {
                 port,
             } => fdb::write(core, datapath, mac, port, ms, txn),
             Learned::Session(row, state) => bfd::write(core, row, state, txn),
+            Learned::Used(row, ms) => refresh::write(core, row, ms, txn),
             Learned::Parent {
                 datapath,
                 port,

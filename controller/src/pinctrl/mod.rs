@@ -29,6 +29,7 @@ mod nd_na;
 mod nd_ns;
 mod neighbors;
 mod port;
+mod refresh;
 mod reject;
 mod reset;
 mod respond;
@@ -44,11 +45,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_daemon::coverage::{Counter, counter};
-use weft_openflow::{Message, PacketIn};
+use weft_engine::Delta;
+use weft_openflow::{FlowStats, Message, PacketIn};
 use weft_ovsdb::txn::{Txn, TxnError};
 
 use crate::actions::opcode::Opcode;
 use crate::core::Core;
+use crate::program::Controller;
 use complaints::Complaints;
 use learner::{Learned, Learner};
 pub use respond::{Answer, Refusal, Request, respond};
@@ -73,6 +76,8 @@ pub enum Effect {
     Send(Message),
     /// Rows of the southbound; how it went is told with [`PinCtrl::written`].
     Write(Txn),
+    /// The flows of these tables with their counters; they are told with [`PinCtrl::counted`].
+    Count(Vec<u8>),
 }
 
 /// The responders with what they remember.
@@ -89,6 +94,7 @@ pub struct PinCtrl {
     /// No transaction but the learner's before: the last one failed.
     pause: Option<Instant>,
     sessions: bfd::Sessions,
+    refresher: refresh::Refresher,
     complaints: Complaints,
     /// Packets that came, by opcode.
     received: Vec<Arc<Counter>>,
@@ -108,6 +114,7 @@ impl Default for PinCtrl {
             writing: None,
             pause: None,
             sessions: bfd::Sessions::default(),
+            refresher: refresh::Refresher::default(),
             complaints: Complaints::default(),
             received: Opcode::ALL
                 .iter()
@@ -224,6 +231,22 @@ impl PinCtrl {
         }
     }
 
+    /// Takes over what the engine yields.
+    pub fn apply(&mut self, delta: &Delta<Controller>) {
+        self.refresher
+            .apply(delta.removed.iter(), delta.added.iter());
+    }
+
+    /// The flows that [`Effect::Count`] asked for; none if they could not be had.
+    pub fn counted(&mut self, flows: &[FlowStats], core: &Core, now: Now) -> Vec<Effect> {
+        let (used, probes) = self.refresher.counted(flows, core, now);
+        for learned in used {
+            // No room is no harm: it is said again at the next look.
+            self.learner.note(learned, now);
+        }
+        probes.into_iter().map(Effect::Send).collect()
+    }
+
     /// Does what is due by time or by what has become known; returns when to be called again.
     pub fn tick(&mut self, core: &Core, now: Now) -> (Vec<Effect>, Option<Duration>) {
         let mut effects = Vec::new();
@@ -239,6 +262,7 @@ impl PinCtrl {
             // No room is no harm: it is said again at the next look.
             self.learner.note(Learned::Session(row, state), now);
         }
+        effects.extend(self.refresher.tick(now).map(Effect::Count));
         let probes = self.monitors.tick(core, now.instant);
         effects.extend(probes.into_iter().map(Effect::Send));
         if self.writing.is_none()
@@ -263,6 +287,7 @@ impl PinCtrl {
             self.monitors.due(),
             self.announcements.due(),
             self.pause,
+            self.refresher.due(now),
             session_due,
         ]
         .into_iter()

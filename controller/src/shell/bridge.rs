@@ -89,6 +89,7 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Send(message) => messages.push(message),
+                Effect::Count(tables) => self.count(tables),
                 Effect::Write(txn) => {
                     let Some(handle) = self.sb.as_ref().map(Session::handle) else {
                         self.pinctrl.written(&Err(TxnError::NotConnected), now());
@@ -107,6 +108,22 @@ impl Shell {
         {
             tracing::debug!(target: "pinctrl", "{} packets not sent: {why}", messages.len());
         }
+    }
+
+    /// Reads tables with their counters.
+    fn count(&self, tables: Vec<u8>) {
+        let (conn, done) = (self.conn.clone(), self.done_sender.clone());
+        tokio::spawn(async move {
+            let flows = match conn {
+                Some(conn) => openflow::count(&conn, &tables).await,
+                None => Ok(Vec::new()),
+            };
+            let flows = flows.unwrap_or_else(|why| {
+                tracing::debug!(target: "pinctrl", "counters not read: {why}");
+                Vec::new()
+            });
+            let _ = done.send(Done::Counted(flows));
+        });
     }
 
     pub(super) fn start_install(&mut self) {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use weft_daemon::Context;
+use weft_openflow::FlowStats;
 use weft_openflow::conn::Conn;
 use weft_ovsdb::remote::Remotes;
 use weft_ovsdb::session::{Conditions, Config, Session};
@@ -78,6 +79,7 @@ enum Done {
     Sb(Result<(), TxnError>),
     Vs(Result<(), TxnError>),
     Packet(Result<(), TxnError>),
+    Counted(Vec<FlowStats>),
 }
 
 /// Everything.
@@ -280,6 +282,10 @@ impl Shell {
                 }
                 self.pinctrl.written(&result, now());
             }
+            Done::Counted(flows) => {
+                let effects = self.pinctrl.counted(&flows, &self.core, now());
+                self.carry_out(effects);
+            }
         }
     }
 
@@ -327,6 +333,7 @@ impl Shell {
         self.wanted_number += 1;
         self.installer
             .apply(delta.removed.iter(), delta.added.iter());
+        self.pinctrl.apply(&delta);
         self.claims
             .apply(delta.removed.iter(), delta.added.iter(), self.wanted_number);
         if self.desired.apply(delta.removed.iter(), delta.added.iter()) {

@@ -123,6 +123,19 @@ async fn map_tunnel_option(conn: &Conn) -> Result<(), ConnError> {
     conn.barrier().await
 }
 
+/// The flows of some tables.
+pub async fn count(conn: &Conn, tables: &[u8]) -> Result<Vec<FlowStats>, ConnError> {
+    let mut flows = Vec::new();
+    for &table in tables {
+        let select = FlowSelect {
+            table,
+            ..FlowSelect::default()
+        };
+        flows.extend(conn.dump_flows(select).await?);
+    }
+    Ok(flows)
+}
+
 /// Sends a batch and waits until it is done; returns what was refused.
 pub async fn send(
     conn: Conn,

@@ -71,6 +71,7 @@ const ACTIONS: &[&str] = &[
     "clone { outport = \"p5\"; output; }; next;",
     "reg8[0..15] = select(1=20, 2=30);",
     "reg0[4] = dns_lookup(); next;",
+    "mac_cache_use; next;",
 ];
 
 const TYPES: &[&str] = &[

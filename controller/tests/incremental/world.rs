@@ -429,7 +429,7 @@ impl World {
                     ip,
                     mac,
                     datapath: self.datapath(),
-                    ..Default::default()
+                    timestamp: self.pick(3) as i64,
                 };
                 RowUpdate::insert(uuid(8, n), row).into()
             }
@@ -500,8 +500,16 @@ impl World {
         }
         let row = sb::DatapathBinding {
             tunnel_key: n as i64 + 1,
-            external_ids: match self.pick(5) {
+            external_ids: match self.pick(7) {
                 0 | 1 => map(&[("logical-router", "x")]),
+                5 => map(&[
+                    ("logical-router", "x"),
+                    (
+                        "mac_binding_age_threshold",
+                        self.one(&["0", "7", "60", "x"]),
+                    ),
+                ]),
+                6 => map(&[("fdb_age_threshold", self.one(&["0", "7", "60", "x"]))]),
                 // Zones that others have or ask for, and nonsense.
                 2 => {
                     let zone = self.one(&["1", "2", "5", "0", "7000", "70000", "x"]);

@@ -5,6 +5,7 @@
 mod acl;
 mod acl_log;
 mod acl_more;
+mod ageing;
 mod bad_input;
 mod bfd;
 mod dns;
@@ -56,6 +57,7 @@ scenarios! {
         a_thousand_connections nobody_is_behind errors_come_from_the_virtual_address
         backends_that_are_down_are_left_out an_event_for_empty_backends templates_differ_from_host_to_host;
     lb_gateway: from_outside_through_a_gateway_router the_router_stands_for_its_clients;
+    ageing: neighbors_are_forgotten;
     outside: localnet_untagged localnet_in_a_vlan localnet_beyond_a_router;
     ecmp: replies_go_through_the_same_next_hop;
     policy: policies_go_before_routes;
@@ -84,6 +86,7 @@ scenarios! { @ of_our_northd WEFT
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
     dns: names_and_values_as_written;
+    ageing: networks_have_their_own_time;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     acl: tiers_and_pass;
@@ -92,6 +95,7 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
     dns: names_and_values_as_written;
+    ageing: networks_have_their_own_time;
 }
 
 // What stock controllers of 23.03 do not do: they make their mirrors anew when they start, flush no connections
@@ -117,6 +121,7 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
 // (`lport` mirrors), and `ovn-owned` names: neither stock program knows it.
 scenarios! { @ newer_than_stock WEFT
+    ageing: what_is_used_is_kept;
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     dns: names_of_ones_own;

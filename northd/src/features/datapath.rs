@@ -8,6 +8,7 @@ use std::sync::Arc;
 use weft_ovsdb::model::{Map, Str, Uuid};
 use weft_schemas::nb;
 
+use super::ageing::Ages;
 use super::global::{KeyRanges, Tunnels, key_ranges};
 use crate::ledger::{Ledgers, Space, number_fact};
 use crate::output::{Datapath, Output};
@@ -160,10 +161,11 @@ impl Feature for DatapathRow {
                 "name2",
                 lr.external_ids().get("neutron:router_name").cloned(),
             );
+            let shortest = Ages::of_router(cx, uuid).and_then(|ages| ages.shortest());
             add("snat-ct-zone", options.get("snat-ct-zone").cloned());
             add(
                 "mac_binding_age_threshold",
-                options.get("mac_binding_age_threshold").cloned(),
+                shortest.map(|seconds| seconds.to_string().into()),
             );
             let learns = options
                 .get("always_learn_from_arp_request")

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod address_set;
+pub mod ageing;
 pub mod cleanup;
 pub mod copp;
 pub mod datapath;
@@ -61,6 +62,11 @@ const ROWS: &[Entry] = &[
     pure::<up::Up>(),
     pure::<cleanup::MacBindings>(),
     pure::<cleanup::Fdb>(),
+    pure::<ageing::Thresholds>(),
+    pure::<ageing::Refreshers>(),
+    pure::<ageing::MacBindings>(),
+    pure::<ageing::Fdb>(),
+    pure::<ageing::Limits>(),
     pure::<port_address::SwitchPortAddresses>(),
     pure::<fallback::Fallbacks>(),
 ];

@@ -4,6 +4,7 @@
 //! under way at a time, built from the state at that moment; a refused one is built anew from the state then. What the
 //! server names as the reason is set aside with a diagnostic and tried again later, so that the rest goes on.
 
+pub mod ageing;
 pub mod cfg;
 pub mod flows;
 pub mod north;
@@ -87,6 +88,10 @@ pub struct Sync {
     pub flows: Flows,
     /// Northbound columns.
     pub north: North,
+    /// Rows that go by their age.
+    ageing: ageing::Ageing,
+    /// What the steady clock has on the wall clock.
+    clock_offset_ms: i64,
     aside: FxHashMap<Subject, Aside>,
     under_way: Option<UnderWay>,
     /// Smaller than [`BATCH`] while it is being found out which row the server refuses.
@@ -132,6 +137,11 @@ impl Sync {
             | Output::NbOption(..) => {
                 self.north.output(output, present);
             }
+            Output::Expires { table, row, .. } => {
+                self.ageing.output(output, present);
+                self.rows.refreshed(*table, *row);
+            }
+            Output::RemovalLimit(..) => self.ageing.output(output, present),
             _ => self.rows.output(output, present),
         }
     }
@@ -200,6 +210,7 @@ impl Sync {
         self.flows.restart();
         let cfg = std::mem::take(&mut self.north).cfg;
         self.north.cfg = cfg;
+        self.ageing = ageing::Ageing::default();
         self.aside.clear();
         self.nb_cfg = None;
     }
@@ -218,6 +229,10 @@ impl Sync {
             return None;
         }
         self.release_aside(now_ms);
+        self.clock_offset_ms = now_ms - wall_ms;
+        for (table, row) in self.ageing.expired(wall_ms) {
+            self.rows.expired(table, row);
+        }
         loop {
             let max = self.limit.unwrap_or(BATCH);
             let (mut txn, mut written) = (Txn::new(), Vec::new());
@@ -407,7 +422,17 @@ impl Sync {
         let aside = aside
             .filter(|aside| !aside.tried)
             .map(|aside| aside.until_ms);
+        // While a transaction is under way its answer wakes.
+        let ageing = self
+            .ageing
+            .wake_at_ms()
+            .filter(|_| self.under_way.is_none());
+        let ageing = ageing.map(|at| {
+            at.saturating_add(self.clock_offset_ms)
+                .max(self.pause_until_ms)
+        });
         aside
+            .chain(ageing)
             .chain((self.pause_until_ms > 0 && !self.is_settled()).then_some(self.pause_until_ms))
             .min()
     }

@@ -11,6 +11,7 @@ use weft_lang::{Action, Expr, Field, field, pred};
 use weft_schemas::nb;
 
 use super::{port, set};
+use crate::features::ageing;
 use crate::pipeline::{NEIGHBOR_IP_KNOWN, NEIGHBOR_KNOWN, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -50,7 +51,11 @@ pub struct Learning;
 impl Feature for Learning {
     const NAME: &'static str = "router_neighbor_learning";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouter)];
-    const READS: &'static [&'static str] = &[port::Routers::NAME];
+    const READS: &'static [&'static str] = &[
+        port::Routers::NAME,
+        ageing::Thresholds::NAME,
+        ageing::Refreshers::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(router) = port::router(cx, key.row()) else {
@@ -108,7 +113,9 @@ impl Feature for Learning {
         } else {
             Expr::any([known, NEIGHBOR_IP_KNOWN.field().eq(0)])
         };
-        flow(stage, 100, nothing_to_learn, vec![Action::NEXT]);
+        let used = ageing::refreshes(cx, key.row()).then_some(Action::MacCacheUse);
+        let actions = used.into_iter().chain([Action::NEXT]).collect();
+        flow(stage, 100, nothing_to_learn, actions);
         let put = |call, address, mac| {
             vec![
                 Action::call(call, [field::INPORT, address, mac]),

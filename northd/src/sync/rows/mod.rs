@@ -41,6 +41,8 @@ pub struct Rows {
     pub datapaths_changed: Vec<(Uuid, bool)>,
     /// Keys that are set aside because the server refused their rows: nothing may refer to them.
     pub blocked: FxHashSet<RowKey>,
+    /// Rows whose time has come.
+    expired: FxHashSet<(u8, Uuid)>,
     /// Keys for which several units want different rows.
     contested: BTreeSet<RowKey>,
 }
@@ -127,6 +129,17 @@ impl Rows {
         self.dirty.insert(key);
     }
 
+    /// A row is to go because of its age.
+    pub fn expired(&mut self, table: u8, row: Uuid) {
+        self.expired.insert((table, row));
+        self.dirty.insert(RowKey::Stale(table, row));
+    }
+
+    /// A row is gone, or stands for longer.
+    pub fn refreshed(&mut self, table: u8, row: Uuid) {
+        self.expired.remove(&(table, row));
+    }
+
     /// Nothing needs to be compared.
     pub fn is_settled(&self) -> bool {
         self.dirty.is_empty()
@@ -186,7 +199,10 @@ impl Rows {
         written: &mut Vec<(usize, Subject)>,
     ) {
         if let RowKey::Stale(table, row) = key {
-            let stale = self.wanted.stale.contains(&(*table, *row)) || self.have.contains_key(key);
+            let row_key = (*table, *row);
+            let stale = self.wanted.stale.contains(&row_key)
+                || self.expired.contains(&row_key)
+                || self.have.contains_key(key);
             if stale && let Some(op) = delete_from(txn, db, *table, *row) {
                 written.push((op, Subject::Row(key.clone())));
                 txn.may_cut();
@@ -226,6 +242,7 @@ impl Rows {
         self.lb_groups = balancer::Groups::default();
         self.chosen.clear();
         self.blocked.clear();
+        self.expired.clear();
         self.contested.clear();
         self.datapaths_changed.clear();
         self.all_dirty();

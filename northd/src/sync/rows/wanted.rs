@@ -239,6 +239,8 @@ impl Rows {
             | Output::LspUp(..)
             | Output::LspDynamic(..)
             | Output::LspTag(..)
+            | Output::Expires { .. }
+            | Output::RemovalLimit(..)
             | Output::BfdStatus(..)
             | Output::NbOption(..) => {
                 return;
