@@ -28,6 +28,7 @@ pub mod iface;
 pub mod index;
 pub mod inject;
 pub mod install;
+pub mod lb_flush;
 pub mod ledger;
 pub mod lflow;
 pub mod local_datapaths;

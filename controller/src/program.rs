@@ -104,6 +104,8 @@ pub enum Output {
     Zone(Str, u16),
     /// Something learned goes unless it is used.
     Ageing(crate::ageing::Ageing),
+    /// Connections that are forgotten when this goes.
+    Balanced(crate::lb_flush::Balanced),
 }
 
 /// What a unit could not use, for the operator.

@@ -95,7 +95,6 @@ tables! { sb SbReads
     binding port_binding PortBinding
     mac_binding mac_binding MacBinding
     sb_bfd bfd Bfd
-    datapath datapath_binding DatapathBinding
     fdb fdb Fdb
     service_monitor service_monitor ServiceMonitor
     igmp_group igmp_group IgmpGroup

@@ -143,6 +143,7 @@ impl Random for nb::NbGlobal {
                     ("mac_prefix", &["aa:bb:cc", "02:00:00", "bad"]),
                     ("svc_monitor_mac", MACS),
                     ("use_ct_inv_match", BOOLS),
+                    ("use_common_zone", BOOLS),
                     ("controller_event", BOOLS),
                     ("ignore_lsp_down", BOOLS),
                     ("debug_drop_collector_set", &["7", "7", "x"]),
@@ -410,7 +411,7 @@ impl Random for nb::Nat {
             match_: d
                 .maybe(20, &["tcp", "ip4.src ==", "udp.dst == 53"])
                 .unwrap_or_default(),
-            options: d.map(&[("stateless", &["true", "false"])], 20),
+            options: d.map(&[("stateless", BOOLS), ("add_route", BOOLS)], 30),
             ..Default::default()
         }
     }
@@ -579,6 +580,7 @@ impl Random for nb::LoadBalancer {
                     ("event", BOOLS),
                     ("skip_snat", BOOLS),
                     ("add_route", BOOLS),
+                    ("use_stateless_nat", BOOLS),
                     ("template", BOOLS),
                     ("address-family", &["ipv4", "ipv6"]),
                     ("affinity_timeout", NUMBERS),

@@ -28,11 +28,11 @@ pub use conn::{BundleError, Conn, ConnError, Event, Events};
 pub use field::{Field, FieldDef, Format, SubField};
 pub use matching::{Match, MatchField};
 pub use message::{
-    Bucket, Counters, Features, FlowCommand, FlowMod, FlowSelect, FlowStats, Group, GroupCommand,
-    GroupDesc, GroupMod, GroupStats, GroupType, Instructions, Message, Meter, MeterBand,
-    MeterCommand, MeterDesc, MeterMod, MeterStats, MultipartReply, MultipartRequest, OfError,
-    PacketIn, PacketOut, PortDesc, PortReason, PortStatus, Resume, Selection, TlvCommand, TlvMap,
-    TlvTable, flow_flags, meter_flags,
+    Bucket, Counters, CtFlush, CtTuple, Features, FlowCommand, FlowMod, FlowSelect, FlowStats,
+    Group, GroupCommand, GroupDesc, GroupMod, GroupStats, GroupType, Instructions, Message, Meter,
+    MeterBand, MeterCommand, MeterDesc, MeterMod, MeterStats, MultipartReply, MultipartRequest,
+    OfError, PacketIn, PacketOut, PortDesc, PortReason, PortStatus, Resume, Selection, TlvCommand,
+    TlvMap, TlvTable, flow_flags, meter_flags,
 };
 pub use port::Port;
 pub use wire::{DecodeError, EncodeError};

@@ -15,6 +15,7 @@ use weft_schemas::sb;
 
 use super::vif::set_flag;
 use crate::flow::{REG_FLAGS, REG_SNAT_ZONE, emit};
+use crate::lb_flush;
 use crate::lflow::{DATAPATH_GROUP, LocalMembers};
 use crate::local_datapaths::{LOCAL, Local};
 use crate::program::{Controller, Diagnostic, Key, Read, SbRead};
@@ -42,10 +43,12 @@ fn hairpin(cx: &Cx<'_, Controller>, key: Key) {
     let Some(row) = cx.sb().load_balancer.tracked(key.row(), &rec) else {
         return;
     };
-    let switches = switches(cx, row);
-    if switches.is_empty() {
+    let places = places(cx, row);
+    if places.is_empty() {
         return;
     }
+    let switches = switches(&places);
+    let flush = row.options().flag("ct_flush", false);
     let proto = match row.protocol().as_deref() {
         Some("udp") => (17u8, Of::UdpSrc, Of::UdpDst),
         Some("sctp") => (132, Of::SctpSrc, Of::SctpDst),
@@ -99,20 +102,26 @@ fn hairpin(cx: &Cx<'_, Controller>, key: Key) {
                 .unwrap_or(ip),
         };
         for backend in backends.split(',').filter_map(endpoint) {
-            writer.recognise(backend);
+            if flush {
+                lb_flush::announce(cx, key.row(), proto.0, (ip, port), backend);
+            }
+            if !switches.is_empty() {
+                writer.recognise(backend);
+            }
         }
         writer.translate(&switches);
     }
 }
 
-/// Keys of the switches it applies to, as far as they matter here.
-fn switches(cx: &Cx<'_, Controller>, row: RowRef<'_, '_, '_>) -> Vec<u32> {
+/// The datapaths it applies to, as far as they matter here.
+fn places(cx: &Cx<'_, Controller>, row: RowRef<'_, '_, '_>) -> Vec<(Uuid, Local)> {
     let of_group = |group: Option<Uuid>| {
         let members =
             group.and_then(|group| cx.value::<LocalMembers>(DATAPATH_GROUP.id(), Key::Row(group)));
         members.map(|members| members.0.clone()).unwrap_or_default()
     };
     let mut all = of_group(*row.ls_datapath_group());
+    all.extend(of_group(*row.lr_datapath_group()));
     all.extend(of_group(*row.datapath_group()));
     let local = |dp: &Uuid| {
         Some((
@@ -121,7 +130,12 @@ fn switches(cx: &Cx<'_, Controller>, row: RowRef<'_, '_, '_>) -> Vec<u32> {
         ))
     };
     all.extend(row.datapaths().iter().filter_map(local));
-    let mut keys: Vec<u32> = all
+    all
+}
+
+/// Keys of the switches among them.
+fn switches(places: &[(Uuid, Local)]) -> Vec<u32> {
+    let mut keys: Vec<u32> = places
         .iter()
         .filter(|(_, local)| !local.is_router)
         .map(|(_, local)| local.key)

@@ -139,7 +139,8 @@ impl Shell {
         let number = self.wanted_number;
         let batch = self.installer.batch();
         let zones = self.core.ledgers.zones.take_fresh();
-        if batch.is_empty() && zones.is_empty() {
+        let flushes = std::mem::take(&mut self.flushes);
+        if batch.is_empty() && zones.is_empty() && flushes.is_empty() {
             self.flows_are_in(number, nb_cfg);
             return;
         }
@@ -147,7 +148,7 @@ impl Shell {
         self.install.busy = true;
         let done = self.done_sender.clone();
         tokio::spawn(async move {
-            let result = openflow::send(conn, batch, zones)
+            let result = openflow::send(conn, batch, zones, flushes)
                 .await
                 .map_err(|why| why.to_string());
             let _ = done.send(Done::Batch {

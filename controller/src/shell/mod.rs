@@ -18,8 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use weft_daemon::Context;
-use weft_openflow::FlowStats;
 use weft_openflow::conn::Conn;
+use weft_openflow::{CtFlush, FlowStats};
 use weft_ovsdb::remote::Remotes;
 use weft_ovsdb::session::{Conditions, Config, Session};
 use weft_ovsdb::tls::Tls;
@@ -29,6 +29,7 @@ use weft_schemas::{sb, vs};
 use crate::chassis::OwnChassis;
 use crate::core::Core;
 use crate::install::{Installer, Subject};
+use crate::lb_flush;
 use crate::pinctrl::intake::Intake;
 use crate::pinctrl::{Now, PinCtrl};
 use crate::program::{Output, Settings};
@@ -113,6 +114,8 @@ pub(crate) struct Shell {
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     install: Gate,
+    /// Connections to forget once the flows are in.
+    flushes: Vec<CtFlush>,
     sb_writer: Writer,
     vs_writer: Writer,
     pub(crate) report: Arc<Report>,
@@ -192,6 +195,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         done,
         done_sender,
         install: Gate::default(),
+        flushes: Vec::new(),
         sb_writer: Writer::default(),
         vs_writer: Writer::default(),
         report,
@@ -334,6 +338,8 @@ impl Shell {
         self.installer
             .apply(delta.removed.iter(), delta.added.iter());
         self.pinctrl.apply(&delta);
+        let gone = lb_flush::gone(delta.removed.iter(), &self.core.inputs.sb);
+        self.flushes.extend(gone);
         self.claims
             .apply(delta.removed.iter(), delta.added.iter(), self.wanted_number);
         if self.desired.apply(delta.removed.iter(), delta.added.iter()) {

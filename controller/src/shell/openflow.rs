@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use weft_openflow::conn::{Conn, ConnError, Event};
-use weft_openflow::{FlowSelect, FlowStats, GroupDesc, Message, MeterDesc, TlvCommand, TlvMap};
+use weft_openflow::{
+    CtFlush, FlowSelect, FlowStats, GroupDesc, Message, MeterDesc, TlvCommand, TlvMap,
+};
 
 use crate::install::{Batch, Subject};
 use crate::pinctrl::intake::Intake;
@@ -141,6 +143,7 @@ pub async fn send(
     conn: Conn,
     batch: Batch,
     flush_zones: Vec<u16>,
+    flushes: Vec<CtFlush>,
 ) -> Result<Vec<(Subject, String)>, ConnError> {
     for zone in flush_zones {
         conn.send(&Message::CtFlushZone(zone)).await?;
@@ -181,5 +184,9 @@ pub async fn send(
         Vec::new()
     };
     take(bad, count);
+    // Now that nothing chooses these backends any more.
+    for flush in flushes {
+        conn.send(&Message::CtFlush(Box::new(flush))).await?;
+    }
     Ok(refused)
 }

@@ -216,13 +216,13 @@ impl World {
             datapath_group: group(self),
             ls_datapath_group: group(self),
             lr_datapath_group: group(self),
-            options: ["template", "hairpin_snat_ip"]
+            options: ["template", "hairpin_snat_ip", "ct_flush"]
                 .into_iter()
                 .filter(|_| self.chance(30))
                 .map(|k| {
                     (
                         s(k),
-                        s(if k == "template" {
+                        s(if k != "hairpin_snat_ip" {
                             "true"
                         } else {
                             "192.0.2.9 fd99::8"

@@ -370,3 +370,51 @@ pub fn templates_differ_from_host_to_host(impls: Impls) {
         answer == "b2 10.0.1.3"
     });
 }
+
+/// Connections to a backend that is taken away are forgotten where that is asked for, and only those.
+pub fn connections_of_lost_backends_are_forgotten(impls: Impls) {
+    let (lab, _servers) = cluster(impls);
+    lab.nb("--wait=hv set load_balancer lbu options:ct_flush=true");
+    for vip in ["192.0.2.1:53", "192.0.2.1:80"] {
+        let proto = if vip.ends_with("53") { "udp" } else { "tcp" };
+        until(&lab, "c1", proto, vip, |answer| answer.starts_with('b'));
+        ask(&lab, "c1", proto, vip, 20);
+    }
+    // Connections from the virtual address to a backend, on the client's host.
+    let tracked = |protocol: &str, backend: &str| {
+        lab.tracked("h1")
+            .lines()
+            .filter(|line| {
+                line.starts_with(protocol)
+                    && line.contains("dst=192.0.2.1,")
+                    && line.contains(&format!("reply=(src={backend},"))
+            })
+            .count()
+    };
+    for protocol in ["udp", "tcp"] {
+        for backend in ["10.0.0.1", "10.0.0.2"] {
+            assert_ne!(tracked(protocol, backend), 0, "{protocol} to {backend}");
+        }
+    }
+    lab.nb("--may-exist lb-add lbu 192.0.2.1:53 10.0.0.2:8080 udp
+            --may-exist lb-add lb4 192.0.2.1:80 10.0.0.2:8080 tcp");
+    wait_for(
+        CONVERGE,
+        "connections to the lost backend forgotten",
+        || {
+            let count = tracked("udp", "10.0.0.1");
+            weft_integration::wait::ensure(count == 0, format!("{count} are left"))
+        },
+    );
+    assert_ne!(tracked("udp", "10.0.0.2"), 0, "those of the other too");
+    assert_ne!(tracked("tcp", "10.0.0.1"), 0, "not asked for");
+    // Without the option nothing more is forgotten, nor because it goes.
+    lab.nb("--wait=hv remove load_balancer lbu options ct_flush");
+    assert_ne!(tracked("udp", "10.0.0.2"), 0);
+    lab.nb("--wait=hv set load_balancer lb4 options:ct_flush=true");
+    lab.nb("lb-del lb4");
+    wait_for(CONVERGE, "connections of a lost address forgotten", || {
+        let count = tracked("tcp", "10.0.0.2");
+        weft_integration::wait::ensure(count == 0, format!("{count} are left"))
+    });
+}

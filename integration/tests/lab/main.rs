@@ -62,7 +62,8 @@ scenarios! {
     ecmp: replies_go_through_the_same_next_hop;
     policy: policies_go_before_routes;
     virtual_ports: an_address_moves_between_parents;
-    nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules;
+    nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules
+        streams_through_a_gateway_router streams_through_a_gateway_port neighbours_have_routes;
     failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
         southbound_away_for_a_while;
@@ -86,7 +87,6 @@ scenarios! { @ of_our_northd WEFT
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
     dns: names_and_values_as_written;
-    ageing: networks_have_their_own_time;
 }
 scenarios! { @ of_our_northd_alone WEFT_NORTHD
     acl: tiers_and_pass;
@@ -95,7 +95,6 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
     policy: chains_of_policies;
     mirror: mirrors_to_nowhere;
     dns: names_and_values_as_written;
-    ageing: networks_have_their_own_time;
 }
 
 // What stock controllers of 23.03 do not do: they make their mirrors anew when they start, flush no connections
@@ -121,8 +120,28 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
 // (`lport` mirrors), and `ovn-owned` names: neither stock program knows it.
 scenarios! { @ newer_than_stock WEFT
-    ageing: what_is_used_is_kept;
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     dns: names_of_ones_own;
+}
+
+// Of gateways, what stock northd of 23.03 does not do (ageing by network, zones apart at gateway ports), ...
+scenarios! { @ gateways_of_our_northd WEFT
+    ageing: networks_have_their_own_time;
+    nat: zones_apart;
+}
+scenarios! { @ gateways_of_our_northd_alone WEFT_NORTHD
+    ageing: networks_have_their_own_time;
+    nat: zones_apart;
+}
+// ... what stock controllers do not (connections of lost backends are forgotten since 23.09), ...
+scenarios! { @ gateways_of_our_controller WEFT
+    lb: connections_of_lost_backends_are_forgotten;
+}
+scenarios! { @ gateways_of_our_controller_alone WEFT_CONTROLLER
+    lb: connections_of_lost_backends_are_forgotten;
+}
+// ... and what neither does (since 23.09 what is used does not age).
+scenarios! { @ gateways_newer_than_stock WEFT
+    ageing: what_is_used_is_kept;
 }

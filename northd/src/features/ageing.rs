@@ -194,7 +194,7 @@ impl Feature for Fdb {
         let number = Uuid(*row.dp_key() as u128);
         let datapath = cx.by_id(ById::DatapathByKey, number).first();
         let switch = datapath
-            .and_then(|datapath| cx.datapath(*datapath))
+            .and_then(|datapath| cx.datapath_row(*datapath))
             .and_then(|row| {
                 row.external_ids()
                     .get("logical-switch")?

@@ -1,11 +1,13 @@
 //! Messages: framing, kinds, contents.
 
+mod ct;
 mod flow;
 mod group;
 mod misc;
 mod multipart;
 mod packet;
 
+pub use ct::{CtFlush, CtTuple};
 pub use flow::{Counters, FlowCommand, FlowMod, FlowSelect, FlowStats, Instructions, flow_flags};
 pub use group::{
     Bucket, Group, GroupCommand, GroupDesc, GroupMod, GroupStats, GroupType, Meter, MeterBand,
@@ -140,6 +142,8 @@ pub enum Message {
     TlvTableReply(TlvTable),
     /// Forgets the connections of a zone.
     CtFlushZone(u16),
+    /// Forgets connections by their addresses.
+    CtFlush(Box<CtFlush>),
     /// A packet that came.
     PacketIn(PacketIn),
     /// A paused packet that goes on.
@@ -245,6 +249,7 @@ impl Message {
             | Self::TlvTableRequest
             | Self::TlvTableReply(_)
             | Self::CtFlushZone(_)
+            | Self::CtFlush(_)
             | Self::PacketIn(_)
             | Self::Resume(_) => VENDOR,
             Self::Other { kind, .. } => *kind,
@@ -340,6 +345,10 @@ impl Message {
                 out.u32(29);
                 out.zeros(6);
                 out.u16(*zone);
+            }
+            Self::CtFlush(flush) => {
+                out.u32(32);
+                flush.encode(out);
             }
             Self::PacketIn(p) => {
                 out.u32(30);
@@ -460,6 +469,7 @@ impl Message {
                 Self::CtFlushZone(r.u16()?)
             }
             30 => Self::PacketIn(PacketIn::decode(r)?),
+            32 => Self::CtFlush(Box::new(CtFlush::decode(r)?)),
             _ => other(),
         })
     }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod place;
 pub mod port;
 pub mod responder;
+pub mod routable;
 pub mod router;
 pub mod row;
 pub mod switch;
@@ -35,6 +36,7 @@ pub const KINDS: &[Entry] = &[
     pure::<switch::Switches>(),
     pure::<router::Routers>(),
     pure::<responder::Responder>(),
+    pure::<routable::Routes>(),
     pure::<health::Checks>(),
     pure::<row::Row>(),
     pure::<template::Variables>(),

@@ -252,12 +252,48 @@ impl Writer<'_> {
         if vip.backends.is_empty() {
             return;
         }
+        if let (true, [_, _, ..], Address::Ip(ip)) =
+            (self.lb.stateless, &class.gateway_ports[..], &vip.address)
+        {
+            return self.rewritten(class, routers, *ip, one);
+        }
         for port in &class.gateway_ports {
             let from = Expr::any(vip.backends.iter().map(|backend| one(&backend.endpoint)));
             let match_ = Expr::all([vip.family(), from, field::OUTPORT.eq(port), resident(port)]);
             let mut actions: Vec<Action> =
                 self.snat(class).map(|(_, flag)| flag).into_iter().collect();
             actions.push(Action::CtNat(NatKind::Dnat, None));
+            self.flow(routers, Stage::LrOutUndnat, 120, match_, actions);
+        }
+    }
+
+    /// With `use_stateless_nat` replies may leave by another gateway port, on another chassis, than the requests came by: what
+    /// a backend sends from its port gets the virtual address there without a connection.
+    fn rewritten(
+        &self,
+        class: &Class,
+        routers: &DpSet,
+        ip: std::net::IpAddr,
+        one: impl Fn(&Endpoint) -> Expr,
+    ) {
+        let vip = self.vip;
+        let port = match (vip.proto, &vip.port) {
+            (Some(proto), Some(Port::Number(port))) => Some((port_fields(proto).0, *port)),
+            _ => None,
+        };
+        for gateway in &class.gateway_ports {
+            let from = Expr::any(vip.backends.iter().map(|backend| one(&backend.endpoint)));
+            let match_ = Expr::all([
+                vip.family(),
+                from,
+                field::OUTPORT.eq(gateway),
+                resident(gateway),
+            ]);
+            let mut actions: Vec<Action> =
+                self.snat(class).map(|(_, flag)| flag).into_iter().collect();
+            actions.push(Action::set(vip.ip_src(), ip));
+            actions.extend(port.map(|(field, port)| Action::set(field, u64::from(port))));
+            actions.push(Action::NEXT);
             self.flow(routers, Stage::LrOutUndnat, 120, match_, actions);
         }
     }

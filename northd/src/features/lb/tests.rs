@@ -280,3 +280,31 @@ fn a_group_is_written_once() {
     };
     assert_eq!(count(2), count(7));
 }
+
+#[test]
+fn replies_of_several_gateway_ports_need_no_connection() {
+    let mut bed = bed(|lb| lb.options = map([("use_stateless_nat", "true")]));
+    let stateless = |bed: &mut Bed| bed.all_flows("lr_out_undnat 120");
+    for (n, port) in ["r-one", "r-two"].into_iter().enumerate() {
+        let switch = bed.switch(&port[2..]);
+        bed.router_port_on(
+            switch,
+            "r",
+            &format!("0a:00:00:00:0{n}:fe"),
+            &[&*format!("172.1{n}.0.1/24")],
+        );
+        bed.gateway_chassis(port, &["ch1"]);
+    }
+    let both = stateless(&mut bed);
+    assert_eq!(both.lines().count(), 2, "{both}");
+    for line in both.lines() {
+        assert!(
+            line.ends_with("| ip4.src = 10.0.0.100; tcp.src = 80; next;"),
+            "{line}"
+        );
+    }
+    bed.edit_router_port("r-two", |row| {
+        row.gateway_chassis = [].into_iter().collect()
+    });
+    assert!(stateless(&mut bed).contains("ct_dnat"));
+}

@@ -202,6 +202,8 @@ pub struct Balancer {
     pub responder: Responder,
     /// `options:add_route`
     pub add_route: bool,
+    /// `options:use_stateless_nat`
+    pub stateless: bool,
 }
 
 impl Balancer {
@@ -330,6 +332,7 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
         skip_snat: is("skip_snat"),
         responder,
         add_route: is("add_route"),
+        stateless: is("use_stateless_nat"),
         name,
     })
 }

@@ -15,6 +15,7 @@ pub mod numbers;
 pub mod policy;
 pub mod port;
 pub mod resolve;
+pub mod routable;
 pub mod route;
 pub mod static_route;
 pub mod symmetric;

@@ -18,7 +18,14 @@ use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// Writes what `out` knows: that `mac` is behind these addresses.
-fn known(cx: &Cx<'_>, out: &RouterPort, mac: Mac, v4: &[Ipv4Addr], v6: &[Ipv6Addr], hint: Uuid) {
+pub(super) fn known(
+    cx: &Cx<'_>,
+    out: &RouterPort,
+    mac: Mac,
+    v4: &[Ipv4Addr],
+    v6: &[Ipv6Addr],
+    hint: Uuid,
+) {
     let flow = |next_hop: Expr| {
         let match_ = Expr::all([field::OUTPORT.eq(&out.name), next_hop]);
         let actions = vec![Action::set(field::ETH_DST, mac), Action::NEXT];
@@ -40,7 +47,7 @@ fn known(cx: &Cx<'_>, out: &RouterPort, mac: Mac, v4: &[Ipv4Addr], v6: &[Ipv6Add
 }
 
 /// The router ports that a switch leads to.
-fn routers_on(cx: &Cx<'_>, switch: Uuid) -> impl Iterator<Item = Arc<RouterPort>> {
+pub(super) fn routers_on(cx: &Cx<'_>, switch: Uuid) -> impl Iterator<Item = Arc<RouterPort>> {
     cx.ports_of(switch, PortType::Router)
         .iter()
         .filter_map(|port| {

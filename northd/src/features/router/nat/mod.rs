@@ -25,6 +25,7 @@ use weft_schemas::nb;
 use self::rule::{Place, Rule};
 use super::gateway::GatewayPorts;
 use super::port::{self, RouterPort};
+use super::routable;
 use crate::index::{ById, ByName};
 use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
@@ -49,6 +50,13 @@ impl Feature for Nat {
         snat::write(&writer);
         loopback::write(&writer);
         outside::write(&writer);
+        if let (true, Some(port)) = (rule.routed, rule.place.port()) {
+            let mac = match &rule.place {
+                Place::Inner(_, mac, _) => *mac,
+                _ => port.mac,
+            };
+            routable::routes(cx, port, rule.external, mac, rule.uuid);
+        }
     }
 }
 
@@ -83,12 +91,14 @@ impl Writer<'_> {
         port.map_or(Expr::TRUE, |port| field::OUTPORT.eq(&port.name))
     }
 
-    /// `ct_snat`, `ct_dnat`: both in one zone at a distributed gateway port, so that a packet is found by either address.
+    /// `ct_snat`, `ct_dnat`: both in one zone at a distributed gateway port, so that a packet is found by either address, unless
+    /// `NB_Global.options:use_common_zone` says otherwise.
     fn zone(&self, kind: NatKind) -> NatKind {
-        match (self.rule.place.port(), kind) {
-            (Some(_), NatKind::Snat) => NatKind::SnatInCzone,
-            (Some(_), NatKind::Dnat) => NatKind::DnatInCzone,
-            (_, kind) => kind,
+        let common = self.rule.common_zone && self.rule.place.port().is_some();
+        match kind {
+            NatKind::Snat if common => NatKind::SnatInCzone,
+            NatKind::Dnat if common => NatKind::DnatInCzone,
+            kind => kind,
         }
     }
 

@@ -111,6 +111,10 @@ pub struct Rule {
     pub condition: Expr,
     /// `priority`, 0 for none.
     pub priority: u16,
+    /// `options:add_route`: neighbouring routers have a route to the outer address.
+    pub routed: bool,
+    /// Source and destination in one zone at a gateway port.
+    pub common_zone: bool,
 }
 
 impl Rule {
@@ -176,6 +180,7 @@ fn parse<C: Recorder>(cx: &Cx<'_>, row: &nb::NatRef<'_, C>, router: Uuid) -> Res
         text => parse_match(text).map_err(|error| ("match", format!("\"{text}\": {error}")))?,
     };
     twin(cx, row, router, kind)?;
+    let is = |option: &str| row.options().get(option).is_some_and(|v| &**v == "true");
     Ok(Rule {
         uuid,
         router,
@@ -183,16 +188,16 @@ fn parse<C: Recorder>(cx: &Cx<'_>, row: &nb::NatRef<'_, C>, router: Uuid) -> Res
         external,
         logical,
         ports: port_range(row.external_port_range())?,
-        stateless: kind == Kind::Both
-            && row
-                .options()
-                .get("stateless")
-                .is_some_and(|v| &**v == "true"),
+        stateless: kind == Kind::Both && is("stateless"),
         place: place(cx, row, router, external)?,
         allowed,
         exempted,
         condition,
         priority: u16::try_from(*row.priority()).unwrap_or(0),
+        routed: kind == Kind::Both && is("add_route"),
+        common_zone: cx
+            .global_option("use_common_zone")
+            .is_none_or(|v| &*v != "false"),
     })
 }
 

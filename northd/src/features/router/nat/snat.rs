@@ -38,7 +38,7 @@ pub(super) fn unsnat(writer: &Writer<'_>) {
     let [ip, to_external] = ours;
     let comes = Expr::all([ip, to_external, writer.comes_in()]);
     let from_outside = Expr::all([comes.clone(), looped(false), central()]);
-    writer.flow(stage, 100, from_outside, plain(NatKind::SnatInCzone));
+    writer.flow(stage, 100, from_outside, plain(writer.zone(NatKind::Snat)));
     if !rule.stateless {
         // What came round by the egress loopback after a translation has its state in the other zone.
         let in_snat_zone = field::FLAGS_USE_SNAT_ZONE.eq(1);
@@ -92,7 +92,7 @@ pub(super) fn write(writer: &Writer<'_>) {
         looping.push(Action::CtNat(NatKind::Snat, target()));
         let loops = Expr::all([ours.clone(), translated]);
         writer.flow(stage, priority + 1, loops, looping);
-        actions.push(Action::CtNat(NatKind::SnatInCzone, target()));
+        actions.push(Action::CtNat(writer.zone(NatKind::Snat), target()));
         writer.flow(stage, priority, ours, actions);
     } else {
         // Replies keep the addresses they have: whoever began the connection knows them.

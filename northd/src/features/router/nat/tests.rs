@@ -239,3 +239,55 @@ fn a_rule_more_costs_one_unit() {
     bed.wanted();
     assert_eq!(bed.runs("nat") - before, 1);
 }
+
+#[test]
+fn neighbours_have_routes_where_asked_for() {
+    let mut bed = distributed();
+    let outer = bed.switch("far");
+    bed.router_port_on(outer, "r", "0a:00:00:00:ff:03", &["100.64.0.1/24"]);
+    bed.edit_router_port("r-out", |_| {});
+    bed.gateway_chassis("r-far", &["hv1"]);
+    bed.router_on(outer, "n", "0a:00:00:00:ff:0a", &["100.64.0.2/24"]);
+    let rules = |bed: &mut Bed| {
+        bed.nat("r", "dnat_and_snat 100.64.0.77 10.0.0.11", |row| {
+            row.options = map([("add_route", "true")]);
+        });
+        let lb = bed.insert(weft_schemas::nb::LoadBalancer {
+            name: "lb".into(),
+            vips: map([
+                ("172.16.9.9:80", "10.0.0.11:80"),
+                ("[fd99::9]:80", "[fd00::11]:80"),
+            ]),
+            options: map([("add_route", "true")]),
+            ..Default::default()
+        });
+        bed.edit_router("r", |row| row.load_balancer = [lb].into_iter().collect());
+    };
+    let new = added(&mut bed, rules);
+    let of_n = new.lines().filter(|line| line.starts_with("n "));
+    insta::assert_snapshot!("routable", of_n.collect::<Vec<_>>().join("\n"));
+    bed.edit_router("n", |row| {
+        row.options = map([("dynamic_neigh_routers", "true")])
+    });
+    let asks = bed.all_flows("n lr_in_arp_resolve 100");
+    assert!(
+        !asks.contains("100.64.0.77") && !asks.contains("172.16.9.9"),
+        "{asks}"
+    );
+}
+
+#[test]
+fn zones_apart_where_asked_for() {
+    let mut bed = distributed();
+    bed.global(|row| row.options = map([("use_common_zone", "false")]));
+    bed.nat("r", "dnat_and_snat 172.16.0.101 10.0.0.11", |_| {});
+    assert_eq!(bed.all_flows("czone"), "");
+    assert!(
+        bed.all_flows("ct_snat(172.16.0.101)")
+            .contains("lr_out_snat 161")
+    );
+    assert!(
+        bed.all_flows("ct_dnat(10.0.0.11)")
+            .contains("lr_in_dnat 100")
+    );
+}
