@@ -11,6 +11,9 @@ const WORDS: &[&str] = &["unknown", "dynamic", "router"];
 const HINT: &str = "Invalid address format. See ovn-nb(5). Hint: An Ethernet address must be listed before \
                     an IP address, together as a single argument.";
 
+/// How an entry of `port_security` begins that allows a virtual router.
+pub const VRRP: &str = "VRRPv3";
+
 /// Checks one entry of `addresses` (with the words that may stand there) or of `port_security`.
 pub fn check_addresses(text: &str, words: bool) -> Result<(), Error> {
     let bad = |position: usize, what: &str| {
@@ -23,7 +26,12 @@ pub fn check_addresses(text: &str, words: bool) -> Result<(), Error> {
     let mut parts = text.split_whitespace();
     // Offsets of words within the text, for the mark.
     let at = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-    let Some(first) = parts.next() else {
+    let first = parts.next();
+    let first = match first {
+        Some(VRRP) if !words => parts.next(),
+        first => first,
+    };
+    let Some(first) = first else {
         return bad(0, "no address at all");
     };
     let dynamic = words && first == "dynamic";
@@ -73,5 +81,9 @@ mod tests {
             "  00:00:00:00:00:01 10.0.0.x\n                    ^ not an IP address"
         );
         assert!(check_addresses("unknown", false).is_err());
+        let virtual_router = "VRRPv3 00:00:00:00:00:01 10.0.0.1";
+        assert_eq!(check_addresses(virtual_router, false), Ok(()));
+        assert!(check_addresses(virtual_router, true).is_err());
+        assert!(check_addresses("VRRPv3", false).is_err());
     }
 }

@@ -162,6 +162,9 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
                     .own_meters
                     .iter()
                     .for_each(|meter| cx.emit(Output::Meter(Arc::clone(meter))));
+                for why in &encoded.left_out {
+                    problem("actions", format!("{why}: left out of them"));
+                }
                 target.emit(cx, local.key, &lowered, &encoded.actions);
             }
             Err(why) => problem("actions", format!("{why}: left out")),
@@ -322,6 +325,7 @@ struct Shared {
 struct Done {
     actions: Arc<Actions>,
     own_meters: Vec<Arc<crate::flow::MeterSpec>>,
+    left_out: Vec<actions::Unsupported>,
 }
 
 impl Shared {
@@ -352,10 +356,12 @@ impl Shared {
             actions,
             own_meters,
             datapath_bound,
+            left_out,
         } = actions::encode(context, list)?;
         let done = Arc::new(Done {
             actions: Arc::new(actions),
             own_meters,
+            left_out,
         });
         if !datapath_bound {
             self.encoded.push((context.is_router, Arc::clone(&done)));

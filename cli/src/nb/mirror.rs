@@ -30,6 +30,8 @@ const PROTOCOLS: &[&str] = &[
     "arp",
     "arp-resolve",
     "dhcpv4-opts",
+    "dhcpv4-relay",
+    "dhcpv4-relay",
     "dhcpv6-opts",
     "dns",
     "event-elb",

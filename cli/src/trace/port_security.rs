@@ -11,6 +11,8 @@ use weft_lang::{FieldReader, OfField, Packet};
 pub struct Rule {
     mac: [u8; 6],
     networks: Vec<IpNet>,
+    /// Virtual routers may have its addresses too.
+    virtual_routers: bool,
 }
 
 const IP4: u128 = 0x800;
@@ -21,6 +23,8 @@ impl Rule {
     /// Reads an element; none, and a warning, if it does not begin with an Ethernet address.
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split([' ', ',']).filter(|word| !word.is_empty());
+        let mut words = words.by_ref().peekable();
+        let virtual_routers = words.next_if_eq(&crate::address::VRRP).is_some();
         let mac = words.next().and_then(weft_lang::lexer::parse_mac);
         let Some(mac) = mac else {
             tracing::warn!(target: "ovntrace", "invalid syntax '{text}' in port security. No MAC address found");
@@ -34,6 +38,7 @@ impl Rule {
         Some(Self {
             mac,
             networks: words.filter_map(network).collect(),
+            virtual_routers,
         })
     }
 
@@ -52,6 +57,24 @@ impl Rule {
                 network.addr() == ip
             }
         })
+    }
+
+    /// Whether it is the Ethernet address of a virtual router for addresses of a version.
+    fn is_virtual(&self, mac: u128, v6: bool) -> bool {
+        let prefix = if v6 { 0x5e_0002 } else { 0x5e_0001 };
+        let family = self.networks.is_empty() || self.has(v6);
+        self.virtual_routers && family && mac >> 8 == prefix
+    }
+
+    /// Whether it is an Ethernet address that the host may use with a type of frame; none or both versions if it is no IP.
+    fn has_mac(&self, mac: u128, kind: u128) -> bool {
+        let versions: &[bool] = match kind {
+            IP4 | ARP => &[false],
+            IP6 => &[true],
+            _ => &[false, true],
+        };
+        let mut versions = versions.iter();
+        mac == mac_bits(self.mac) || versions.any(|v6| self.is_virtual(mac, *v6))
     }
 
     /// The address that the host makes up from its Ethernet address (RFC 4291, appendix A).
@@ -80,12 +103,13 @@ impl Rule {
 
     fn may_send(&self, packet: &Packet) -> bool {
         let read = |field| packet.read(field);
-        let own = |mac: u128| mac == mac_bits(self.mac);
+        let kind = read(OfField::EthType);
+        let own = |mac: u128| self.has_mac(mac, kind);
         if !own(read(OfField::EthSrc)) {
             return false;
         }
         let free = self.networks.is_empty();
-        match read(OfField::EthType) {
+        match kind {
             IP4 => {
                 free || self.has(false)
                     && (self.owns(v4(packet, OfField::Ip4Src)) || asks_for_address(packet))
@@ -101,7 +125,7 @@ impl Rule {
 
     fn may_send_v6(&self, packet: &Packet, free: bool) -> bool {
         let read = |field| packet.read(field);
-        let own_or_none = |mac: u128| mac == mac_bits(self.mac) || mac == 0;
+        let own_or_none = |mac: u128| mac == 0 || self.has_mac(mac, IP6);
         let is_mine = |ip| self.owns(ip) || ip == self.link_local();
         let source = v6(packet, OfField::Ip6Src);
         let kind = match (read(OfField::IpProto), read(OfField::Icmp6Code)) {
@@ -136,7 +160,7 @@ impl Rule {
     fn may_receive(&self, packet: &Packet) -> bool {
         let destination = packet.read(OfField::EthDst);
         let group = destination >> 40 & 1 != 0;
-        if !group && destination != mac_bits(self.mac) {
+        if !group && !self.has_mac(destination, packet.read(OfField::EthType)) {
             return false;
         }
         let free = self.networks.is_empty();
@@ -215,5 +239,19 @@ mod tests {
         assert!(!forbids_sending(&network, &packet(1, 0x0a00_0002)));
         assert!(!forbids_sending(&[], &packet(2, 5)));
         assert_eq!(Rule::parse("10.0.0.1"), None);
+        let virtual_router = [Rule::parse("VRRPv3 00:00:00:00:00:01 10.0.0.1").unwrap()];
+        for mac in [1, 0x5e_0001_07] {
+            assert!(!forbids_sending(&virtual_router, &packet(mac, 0x0a00_0001)));
+            assert!(!forbids_receiving(
+                &virtual_router,
+                &packet(mac, 0x0a00_0001)
+            ));
+            assert!(forbids_sending(&virtual_router, &packet(mac, 0x0a00_0002)));
+        }
+        // The Ethernet address is for the other version.
+        let forged = packet(0x5e_0002_07, 0x0a00_0001);
+        assert!(forbids_sending(&virtual_router, &forged));
+        assert!(forbids_receiving(&virtual_router, &forged));
+        assert!(forbids_sending(&host, &packet(0x5e_0001_07, 0x0a00_0001)));
     }
 }

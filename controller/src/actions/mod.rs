@@ -1,7 +1,7 @@
 //! Logical actions to OpenFlow actions.
 //!
 //! Where ovn-architecture(7) describes an implementation, this is it. An action that cannot be carried out is an
-//! [`Unsupported`] error that names it: a logical flow is encoded as a whole or not at all.
+//! [`Unsupported`] error that names it: a logical flow is encoded as a whole or not at all, but for samples.
 
 mod calls;
 mod ct;
@@ -65,6 +65,8 @@ pub struct Encoded {
     pub own_meters: Vec<Arc<MeterSpec>>,
     /// Whether the result depends on the datapath beyond its being a switch or router.
     pub datapath_bound: bool,
+    /// What was left out: packets fare no other way without it.
+    pub left_out: Vec<Unsupported>,
 }
 
 /// Encodes all actions of a logical flow.
@@ -393,9 +395,10 @@ impl Encoder<'_, '_> {
             ObsPoint::Id(id) => id,
             ObsPoint::Cookie => self.cx.cookie,
             ObsPoint::Field(field) => {
-                return Err(Unsupported::Action(format!(
-                    "sample with obs_point={field}"
-                )));
+                // Open vSwitch before 3.4 has no action for that.
+                let text = format!("sample with obs_point={field}");
+                self.result.left_out.push(Unsupported::Action(text));
+                return Ok(());
             }
         };
         self.out.push(Action::Sample(weft_openflow::Sample {

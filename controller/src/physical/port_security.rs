@@ -2,7 +2,12 @@
 //!
 //! A hit sets a bit of the flags register when the packet is *not* allowed. A port without port security has no flows
 //! here, so everything passes.
+//!
+//! An entry that begins with `VRRPv3` allows what it would without, and stands for a virtual router too: with its addresses
+//! the port may also use the Ethernet addresses of virtual routers (RFC 9568, 7.3), whichever numbers they have, and may tell
+//! of them in ARP and neighbour discovery from its own Ethernet address.
 
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -54,8 +59,18 @@ fn port_security(cx: &Cx<'_, Controller>, key: Key) {
     };
     let mut all = Vec::new();
     for text in row.port_security().iter() {
-        match Addresses::parse(text) {
-            Ok(addresses) => all.push(addresses),
+        let (virtual_router, addresses) = match text.strip_prefix(VRRP) {
+            Some(rest) => (true, rest),
+            None => (false, &**text),
+        };
+        match Addresses::parse(addresses) {
+            Ok(addresses) => {
+                let host = Holder::host(addresses);
+                if virtual_router {
+                    all.extend(host.virtual_routers());
+                }
+                all.push(host);
+            }
             Err(why) => diagnose(
                 cx,
                 uuid,
@@ -66,10 +81,59 @@ fn port_security(cx: &Cx<'_, Controller>, key: Key) {
     }
     let checks = Checks { cx, port };
     checks.defaults();
-    for addresses in &all {
-        checks.incoming(addresses);
-        checks.neighbor(addresses);
-        checks.outgoing(addresses);
+    for holder in &all {
+        checks.incoming(holder);
+        checks.neighbor(holder);
+        checks.outgoing(holder);
+    }
+}
+
+/// How an entry begins that allows a virtual router.
+const VRRP: &str = "VRRPv3 ";
+
+/// Ethernet addresses of virtual routers but for their numbers, the last byte: for IPv4 and for IPv6.
+const VIRTUAL_MACS: [u64; 2] = [0x0000_5e00_0100, 0x0000_5e00_0200];
+
+/// Ethernet addresses with what may be used with them.
+struct Holder {
+    mac: u64,
+    mask: u64,
+    ips: Vec<IpNet>,
+    /// Beside `ips`.
+    link_local: Ipv6Addr,
+    /// Frames from this address may tell of `mac` too.
+    physical: Option<u64>,
+}
+
+impl Holder {
+    fn host(Addresses { mac, ips }: Addresses) -> Holder {
+        Holder {
+            mac,
+            mask: u64::MAX >> 16,
+            ips,
+            link_local: link_local(mac),
+            physical: None,
+        }
+    }
+
+    fn virtual_routers(&self) -> Vec<Holder> {
+        let family = |v6: bool| {
+            let ips = self.ips.iter().filter(|ip| ip.addr().is_ipv6() == v6);
+            let ips: Vec<IpNet> = ips.copied().collect();
+            (self.ips.is_empty() || !ips.is_empty()).then(|| Holder {
+                mac: VIRTUAL_MACS[usize::from(v6)],
+                mask: u64::MAX >> 16 & !0xff,
+                ips,
+                link_local: self.link_local,
+                physical: Some(self.mac),
+            })
+        };
+        [false, true].into_iter().filter_map(family).collect()
+    }
+
+    /// The Ethernet addresses as the value of a field.
+    fn in_field(&self, base: Match, field: Field) -> Match {
+        base.with_masked(field, self.mac, self.mask)
     }
 }
 
@@ -121,9 +185,9 @@ impl Checks<'_, '_> {
     }
 
     /// What the port may send.
-    fn incoming(&self, addresses: &Addresses) {
+    fn incoming(&self, addresses: &Holder) {
         let table = tables::CHK_IN_PORT_SEC;
-        let from = || self.by_port().with(Field::EthSrc, addresses.mac);
+        let from = || addresses.in_field(self.by_port(), Field::EthSrc);
         if addresses.ips.is_empty() {
             self.add(table, 90, from(), to_neighbor_checks());
             return;
@@ -161,7 +225,7 @@ impl Checks<'_, '_> {
         if has.1 {
             let own = from()
                 .with(Field::EthType, ETH_IPV6)
-                .with(Field::Ipv6Src, u128::from(link_local(addresses.mac)));
+                .with(Field::Ipv6Src, u128::from(addresses.link_local));
             self.add(table, 90, own, to_neighbor_checks());
             for kind in UNSPECIFIED_SOURCE {
                 let all_nodes = u128::from(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0));
@@ -180,20 +244,22 @@ impl Checks<'_, '_> {
     }
 
     /// What the port may say about itself in ARP and neighbour discovery.
-    fn neighbor(&self, addresses: &Addresses) {
+    fn neighbor(&self, addresses: &Holder) {
         let table = tables::CHK_IN_PORT_SEC_ND;
-        let mac = addresses.mac;
-        let arp = || {
-            self.by_port()
-                .with(Field::EthSrc, mac)
-                .with(Field::EthType, ETH_ARP)
-                .with(Field::ArpSha, mac)
+        let arp = |from: Match| {
+            let arp = from.with(Field::EthType, ETH_ARP);
+            addresses.in_field(arp, Field::ArpSha)
         };
-        if addresses.ips.is_empty() {
-            self.add(table, 90, arp(), allow());
-        }
-        for ip in addresses.ips.iter().filter(|ip| matches!(ip, IpNet::V4(_))) {
-            self.add(table, 90, address(arp(), Field::ArpSpa, ip), allow());
+        let physical = addresses.physical;
+        let physical = physical.map(|mac| self.by_port().with(Field::EthSrc, mac));
+        for from in iter::once(addresses.in_field(self.by_port(), Field::EthSrc)).chain(physical) {
+            if addresses.ips.is_empty() {
+                self.add(table, 90, arp(from.clone()), allow());
+            }
+            for ip in addresses.ips.iter().filter(|ip| matches!(ip, IpNet::V4(_))) {
+                let arp = address(arp(from.clone()), Field::ArpSpa, ip);
+                self.add(table, 90, arp, allow());
+            }
         }
         let nd = |kind: u32| {
             icmp6(self.by_port(), kind)
@@ -201,14 +267,12 @@ impl Checks<'_, '_> {
                 .with(Field::Icmpv6Code, 0u32)
         };
         // A packet without the option has zero there.
-        for lladdr in [0, mac] {
-            self.add(
-                table,
-                90,
-                nd(ND_SOLICITATION).with(Field::NdSll, lladdr),
-                allow(),
-            );
-            let advertisement = nd(ND_ADVERTISEMENT).with(Field::NdTll, lladdr);
+        let without = |base: Match, field| base.with(field, 0u64);
+        let with = |base: Match, field| addresses.in_field(base, field);
+        for lladdr in [&without as &dyn Fn(Match, Field) -> Match, &with] {
+            let solicitation = lladdr(nd(ND_SOLICITATION), Field::NdSll);
+            self.add(table, 90, solicitation, allow());
+            let advertisement = lladdr(nd(ND_ADVERTISEMENT), Field::NdTll);
             let targets: Vec<&IpNet> = addresses
                 .ips
                 .iter()
@@ -227,16 +291,16 @@ impl Checks<'_, '_> {
                 );
             }
             if !targets.is_empty() {
-                let own = advertisement.with(Field::NdTarget, u128::from(link_local(mac)));
+                let own = advertisement.with(Field::NdTarget, u128::from(addresses.link_local));
                 self.add(table, 90, own, allow());
             }
         }
     }
 
     /// What the port may get.
-    fn outgoing(&self, addresses: &Addresses) {
+    fn outgoing(&self, addresses: &Holder) {
         let table = tables::CHK_OUT_PORT_SEC;
-        let to = || self.to_port().with(Field::EthDst, addresses.mac);
+        let to = || addresses.in_field(self.to_port(), Field::EthDst);
         self.add(table, 85, to(), allow());
         if addresses.ips.is_empty() {
             return;
@@ -257,7 +321,7 @@ impl Checks<'_, '_> {
                     }
                 }
                 IpNet::V6(_) => {
-                    also.push(IpAddr::V6(link_local(addresses.mac)).into());
+                    also.push(IpAddr::V6(addresses.link_local).into());
                     also.extend(known("ff00::/8"));
                 }
             }

@@ -174,9 +174,10 @@ impl World {
             mirror_port: (kind == "mirror").then(|| self.port_name()),
             mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
             ha_chassis_group: self.chance(50).then_some(uuid(9, 0)),
-            port_security: match self.pick(4) {
+            port_security: match self.pick(5) {
                 0 => [s("00:00:00:00:00:01 10.0.0.4/24 fd00::4")].into(),
                 1 => [s("00:00:00:00:00:02"), s("rubbish")].into(),
+                2 => [s("VRRPv3 00:00:00:00:00:03 10.0.0.4 fd00::4")].into(),
                 _ => Default::default(),
             },
             ..Default::default()

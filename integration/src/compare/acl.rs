@@ -1,6 +1,7 @@
 //! Random policy: ACLs on switches and port groups over address sets, and packets with the connection states they meet.
 //!
-//! What stock 23.03 has no notion of (tiers, `pass`) is not drawn.
+//! Stock 23.03 has no notion of tiers and `pass`: it gets the same policy without them. Earlier tiers become higher priorities,
+//! and what a rule passes on is taken out of the matches of those below it in its tier.
 
 use std::fmt::Write as _;
 
@@ -14,6 +15,8 @@ use super::Flow;
 pub struct Policy {
     /// nbctl commands, one per line.
     pub commands: String,
+    /// The same without tiers.
+    pub flat: String,
     /// nbctl commands that take all of it away again.
     pub cleanup: String,
     rng: StdRng,
@@ -22,9 +25,31 @@ pub struct Policy {
     groups: Vec<String>,
     sets: Vec<String>,
     routed: bool,
-    /// How many rules there are.
-    rules: u32,
+    /// Whether rules are in tiers.
+    tiered: bool,
+    rules: Vec<Rule>,
 }
+
+/// An ACL.
+#[derive(Debug)]
+struct Rule {
+    /// What has it: table and name.
+    owner: (&'static str, String),
+    direction: &'static str,
+    after_lb: bool,
+    priority: usize,
+    tier: usize,
+    action: &'static str,
+    match_: String,
+    /// Other columns.
+    rest: String,
+}
+
+/// Of so many policies one is in tiers.
+const TIERED: u64 = 3;
+
+/// More than any priority within a tier.
+const TIER: usize = 8000;
 
 #[derive(Debug)]
 struct Switch {
@@ -58,6 +83,7 @@ impl Policy {
     pub fn random(seed: u64, prefix: &str) -> Policy {
         let mut p = Policy {
             commands: String::new(),
+            flat: String::new(),
             cleanup: String::new(),
             rng: StdRng::seed_from_u64(seed),
             prefix: prefix.into(),
@@ -65,7 +91,8 @@ impl Policy {
             groups: Vec::new(),
             sets: Vec::new(),
             routed: false,
-            rules: 0,
+            tiered: seed % TIERED == 1,
+            rules: Vec::new(),
         };
         for s in 0..p.below(2) + 1 {
             p.switch(s);
@@ -87,6 +114,22 @@ impl Policy {
             for _ in 0..[0, 1, 1, 3][p.below(4)] {
                 p.acl("port-group", &group);
             }
+        }
+        p.flat.clone_from(&p.commands);
+        for (n, rule) in p.rules.iter().enumerate() {
+            let id = format!("{}acl{n}", p.prefix);
+            let tier = match rule.tier {
+                0 => String::new(),
+                tier => format!(" tier={tier}"),
+            };
+            p.commands.push_str(&rule.command(
+                &id,
+                rule.priority,
+                rule.action,
+                &rule.match_,
+                &tier,
+            ));
+            p.flat.push_str(&p.untiered(&id, rule));
         }
         p
     }
@@ -202,52 +245,108 @@ impl Policy {
     }
 
     fn acl(&mut self, kind: &str, of: &str) {
-        let direction = self.one(&["from-lport", "to-lport"]);
+        let direction: &'static str = self.one(&["from-lport", "to-lport"]);
         // No two are equal: which of two rules of one priority decides is left open (ovn-nb(5)), and stock's choice
         // changes from run to run.
-        let priority = [1, 201, 201, 401, 1001, 32600][self.below(6)] + self.rules;
-        self.rules += 1;
+        let priorities: [usize; 6] = match self.tiered {
+            true => [1, 201, 201, 401, 1001, 7001],
+            false => [1, 201, 201, 401, 1001, 32600],
+        };
+        let priority = priorities[self.below(6)] + self.rules.len();
         let mut text = self.expr(direction, 0);
+        let side = if direction == "from-lport" {
+            "inport"
+        } else {
+            "outport"
+        };
+        let action = if self.tiered && kind == "switch" && self.chance(0.25) {
+            text = self.passed_on(of);
+            "pass"
+        } else {
+            self.one(&[
+                "allow",
+                "allow-related",
+                "allow-related",
+                "allow-stateless",
+                "drop",
+                "drop",
+                "reject",
+            ])
+        };
+        // What is stateless is decided before ACLs, by matches alone.
+        let action = match action {
+            "allow-stateless" if self.tiered => "allow",
+            other => other,
+        };
         if kind == "port-group" && self.chance(0.8) {
-            let side = if direction == "from-lport" {
-                "inport"
-            } else {
-                "outport"
-            };
             text = format!("{side} == @{of} && ({text})");
         }
-        let action = self.one(&[
-            "allow",
-            "allow-related",
-            "allow-related",
-            "allow-stateless",
-            "drop",
-            "drop",
-            "reject",
-        ]);
-        // Rows, not acl-add: it has no words for all columns in every version.
-        let (table, record) = if kind == "switch" {
-            ("logical_switch", of)
-        } else {
-            ("port_group", of)
-        };
-        let id = self.commands.lines().count();
-        let id = format!("{}acl{id}", self.prefix);
-        let mut row = format!(
-            "--id=@{id} create acl direction={direction} priority={priority} action={action} 'match=\"{}\"'",
-            text.replace('"', "\\\"")
-        );
-        if direction == "from-lport" && self.chance(0.3) {
-            row.push_str(" options:apply-after-lb=true");
+        let mut rest = String::new();
+        let after_lb = direction == "from-lport" && self.chance(0.3);
+        if after_lb {
+            rest.push_str(" options:apply-after-lb=true");
         }
         if action == "allow-related" && self.chance(0.2) {
-            write!(row, " label={}", self.below(9) + 1).expect("a string takes all");
+            write!(rest, " label={}", self.below(9) + 1).expect("a string takes all");
         }
-        if self.chance(0.1) {
-            write!(row, " log=true name={id}").expect("a string takes all");
+        let id = format!("{}acl{}", self.prefix, self.rules.len());
+        if action != "pass" && self.chance(0.1) {
+            write!(rest, " log=true name={id}").expect("a string takes all");
         }
-        self.line(format_args!("{row}"));
-        self.line(format_args!("add {table} {record} acls @{id}"));
+        let table = match kind {
+            "switch" => "logical_switch",
+            _ => "port_group",
+        };
+        let tier = if self.tiered { self.below(4) } else { 0 };
+        self.rules.push(Rule {
+            owner: (table, of.to_owned()),
+            direction,
+            after_lb,
+            priority,
+            tier,
+            action,
+            match_: text,
+            rest,
+        });
+    }
+
+    /// What can be taken out of other matches: `!` makes the opposite only of fields that every packet has and that are no
+    /// names. Ethernet addresses of machines are seen on their own switch alone.
+    fn passed_on(&mut self, switch: &str) -> String {
+        let found = self.switches.iter().find(|it| it.name == switch);
+        let macs = found.map(|it| it.ports.iter().map(|port| port.mac.clone()));
+        let macs: Vec<String> = macs.into_iter().flatten().collect();
+        let mut one = || {
+            let side = self.one(&["src", "dst"]);
+            format!("eth.{side} == {}", macs[self.below(macs.len())])
+        };
+        let (first, second) = (one(), one());
+        match self.below(3) {
+            0 => first,
+            n => format!("({first} {} {second})", ["&&", "||"][n - 1]),
+        }
+    }
+
+    /// The command for a rule in a policy without tiers.
+    fn untiered(&self, id: &str, rule: &Rule) -> String {
+        if !self.tiered {
+            return rule.command(id, rule.priority, rule.action, &rule.match_, "");
+        }
+        let priority = (3 - rule.tier) * TIER + rule.priority;
+        if rule.action == "pass" {
+            // Does nothing, but is there: a switch with rules may drop what none of them is about.
+            return rule.command(id, priority, "allow", "eth.type == 0x1234", "");
+        }
+        let passes = |other: &&Rule| {
+            let same_stage = (other.direction, other.after_lb) == (rule.direction, rule.after_lb);
+            let above = other.tier == rule.tier && other.priority > rule.priority;
+            other.action == "pass" && same_stage && above
+        };
+        let mut match_ = format!("({})", rule.match_);
+        for other in self.rules.iter().filter(passes) {
+            write!(match_, " && !({})", other.match_).expect("a string takes all");
+        }
+        rule.command(id, priority, rule.action, &match_, "")
     }
 
     /// A random match.
@@ -408,6 +507,19 @@ impl Policy {
     }
 }
 
+impl Rule {
+    /// Rows, not acl-add: it has no words for all columns in every version.
+    fn command(&self, id: &str, priority: usize, action: &str, match_: &str, tier: &str) -> String {
+        let (table, record) = &self.owner;
+        let (direction, rest) = (self.direction, &self.rest);
+        let match_ = match_.replace('"', "\\\"");
+        format!(
+            "--id=@{id} create acl direction={direction} priority={priority} action={action} 'match=\"{match_}\"'{tier}{rest}\n\
+             add {table} {record} acls @{id}\n"
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,6 +551,8 @@ mod tests {
             "_ip6",
             "!(",
             "!=",
+            "action=pass",
+            "tier=3",
         ] {
             assert!(all.contains(word), "{word} is never drawn");
         }

@@ -136,3 +136,57 @@ pub fn refused_at_the_port_to_a_router(impls: Impls) {
     let resets: Vec<_> = seen.iter().filter(|p| p.contains("Flags [R")).collect();
     assert!(resets.is_empty(), "{resets:?}");
 }
+
+/// `VRRPv3` in port security: Ethernet addresses of virtual routers with the addresses that the entry lists, no others.
+pub fn a_virtual_router_behind_a_port(impls: Impls) {
+    let lab = Lab::new(impls, 1);
+    lab.nb("ls-add s
+            lsp-add s p1
+            lsp-set-addresses p1 '0a:00:00:00:00:01 10.0.0.1 fd00::1' '00:00:5e:00:01:07' '00:00:5e:00:02:07'
+            lsp-add s p2
+            lsp-set-addresses p2 '0a:00:00:00:00:02 10.0.0.2 fd00::2'");
+    lab.vm("h1", "p1", "0a:00:00:00:00:01 10.0.0.1/24 fd00::1/64");
+    lab.vm("h1", "p2", "0a:00:00:00:00:02 10.0.0.2/24 fd00::2/64");
+    let entry = "0a:00:00:00:00:01 10.0.0.1 10.0.0.50 fd00::1 fd00::50";
+    lab.nb(&format!("lsp-set-port-security p1 '{entry}'"));
+    lab.ready();
+    let own = |mac: &str, ip: &str| {
+        // Of neighbours nothing is remembered: what is said about them must pass too.
+        for line in [
+            format!("ip link set p1 address {mac}"),
+            format!("ip addr replace {ip} dev p1 nodad"),
+            "ip neigh flush all".into(),
+        ] {
+            lab.vm_run("p1", &line).ok();
+        }
+        lab.vm_run("p2", "ip neigh flush all").ok();
+    };
+    lab.reaches("p1", "10.0.0.2");
+    lab.reaches("p1", "fd00::2");
+    let virtual_router = [
+        ("00:00:5e:00:01:07", "10.0.0.50/24", "10.0.0.2"),
+        ("00:00:5e:00:02:07", "fd00::50/64", "fd00::2"),
+    ];
+    for (mac, ip, to) in virtual_router {
+        own(mac, ip);
+        lab.never_reaches("p1", to);
+    }
+    lab.nb(&format!(
+        "--wait=hv lsp-set-port-security p1 'VRRPv3 {entry}'"
+    ));
+    for (mac, ip, to) in virtual_router {
+        own(mac, ip);
+        let address = ip.split('/').next().unwrap();
+        wait_for(CONVERGE, "an answer", || {
+            let ping = lab.ping("p1", to, 1, &format!("-I {address}"));
+            ensure(ping.received == 1, ping.text)
+        });
+    }
+    // An address that is not listed, and the Ethernet address of the other version.
+    own("00:00:5e:00:01:07", "10.0.0.60/24");
+    assert_eq!(lab.ping("p1", "10.0.0.2", 3, "-I 10.0.0.60").received, 0);
+    own("00:00:5e:00:02:07", "10.0.0.50/24");
+    assert_eq!(lab.ping("p1", "10.0.0.2", 3, "-I 10.0.0.50").received, 0);
+    own("0a:00:00:00:00:01", "10.0.0.50/24");
+    assert_eq!(lab.ping("p1", "10.0.0.2", 3, "-I 10.0.0.1").received, 3);
+}

@@ -90,7 +90,9 @@ fn check_port_security<C: weft_ovsdb::model::Recorder>(
     lsp: &nb::LogicalSwitchPortRef<'_, C>,
 ) {
     for text in lsp.port_security().iter() {
-        let (address, problems) = parse_port_address(text);
+        // A virtual router's addresses begin with that word.
+        let entry = text.strip_prefix("VRRPv3 ").unwrap_or(text);
+        let (address, problems) = parse_port_address(entry);
         let tell = |what: &str| {
             let message =
                 format!("\"{text}\": {what}: nobody may send with what it was meant to allow");
@@ -100,7 +102,7 @@ fn check_port_security<C: weft_ovsdb::model::Recorder>(
             tell(&problem.to_string());
         }
         if problems.is_empty() && !matches!(address, Some(PortAddress::Static(_))) {
-            tell("is not \"MAC [IP...]\"");
+            tell("is not \"[VRRPv3] MAC [IP...]\"");
         }
     }
 }
