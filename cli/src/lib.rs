@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod address;
+pub mod bridge;
 pub mod client;
 pub mod command;
 pub mod common;

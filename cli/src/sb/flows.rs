@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use weft_ovsdb::model::Uuid;
 
+use super::others;
+use crate::bridge;
 use crate::command::{Command, Cx, MANY};
 use crate::error::{Error, fail};
 use crate::records;
@@ -187,11 +189,7 @@ fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
             return fail(format!("{word} is not a UUID or the beginning of a UUID"));
         }
     }
-    for option in ["--ovs", "--stats"] {
-        if cx.has(option) {
-            tracing::warn!(target: "sbctl", "{option}: use weft-trace --ovs to see OpenFlow flows");
-        }
-    }
+    let bridge = Bridge::ask(cx);
     let datapaths = Datapaths::new(cx);
     let flows = flows(cx, &datapaths, only, wanted);
     let mut heading = None;
@@ -215,74 +213,35 @@ fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
             "  {uuid}table={:<2}({stage:<19}), priority={:<5}, match=({}), action=({})",
             flow.table, flow.priority.0, flow.match_, flow.actions
         ));
+        bridge.show(cx, flow.uuid);
     }
     if cx.has("--vflows") {
-        others(cx, only);
+        others::list(cx, &datapaths.names, only, &bridge);
     }
     Ok(())
 }
 
-/// What else becomes OpenFlow flows: ports, chassis, MAC bindings, multicast groups.
-fn others(cx: &mut Cx<'_>, only: Option<Uuid>) {
-    let here = |row: &Row| only.is_none_or(|only| row.refs("datapath").contains(&only));
-    let text = |row: &Row| {
-        format!(
-            "logical_port={}, tunnel_key={:<5}",
-            row.str("logical_port"),
-            row.int("tunnel_key").unwrap_or(0)
-        )
-    };
-    let ports = cx
-        .db
-        .rows("Port_Binding")
-        .filter(|(_, row)| here(row))
-        .map(|(_, row)| text(row))
-        .collect();
-    section(cx, "Port Bindings", ports);
-    let macs = cx
-        .db
-        .rows("MAC_Binding")
-        .filter(|(_, row)| here(row))
-        .map(|(_, row)| {
-            format!(
-                "logical_port={}, ip={}, mac={}",
-                row.str("logical_port"),
-                row.str("ip"),
-                row.str("mac")
-            )
-        });
-    let macs = macs.collect();
-    section(cx, "MAC Bindings", macs);
-    let groups = cx
-        .db
-        .rows("Multicast_Group")
-        .filter(|(_, row)| here(row))
-        .map(|(_, row)| {
-            format!(
-                "name={}, tunnel_key={:<5}",
-                row.str("name"),
-                row.int("tunnel_key").unwrap_or(0)
-            )
-        });
-    let groups = groups.collect();
-    section(cx, "Multicast Groups", groups);
-    let chassis = cx
-        .db
-        .rows("Chassis")
-        .map(|(_, row)| format!("name={}", row.str("name")))
-        .collect();
-    section(cx, "Chassis", chassis);
-}
+/// The flows of the integration bridge, if they are asked for and it can be asked.
+pub(super) struct Bridge(bridge::Flows);
 
-fn section(cx: &mut Cx<'_>, title: &str, mut lines: Vec<String>) {
-    if lines.is_empty() {
-        return;
+impl Bridge {
+    fn ask(cx: &Cx<'_>) -> Bridge {
+        if !cx.has("--ovs") {
+            return Bridge(bridge::Flows::new());
+        }
+        let flows = bridge::listed(cx.value("--ovs"), cx.has("--stats"));
+        Bridge(flows.unwrap_or_else(|why| {
+            tracing::warn!(target: "sbctl", "{why}");
+            bridge::Flows::new()
+        }))
     }
-    lines.sort_unstable();
-    cx.line(format!("\n{title}:"));
-    lines
-        .into_iter()
-        .for_each(|line| cx.line(format!("  {line}")));
+
+    /// Lists those of a row.
+    pub(super) fn show(&self, cx: &mut Cx<'_>, row: Uuid) {
+        for flow in self.0.get(&row.short()).into_iter().flatten() {
+            cx.line(format!("    {flow}"));
+        }
+    }
 }
 
 fn count(cx: &mut Cx<'_>) -> Result<(), Error> {

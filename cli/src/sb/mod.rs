@@ -2,6 +2,7 @@
 
 mod chassis;
 mod flows;
+mod others;
 
 use crate::command::{Command, Group, Tool};
 use crate::records::RecordId::{self, Column, Key, Only};

@@ -262,7 +262,7 @@ pub fn help(name: &str) -> String {
         \x20 -V, --version           display version information\n",
         weft_daemon::dirs::default_sb_db(),
         weft_daemon::dirs::default_nb_db(),
-        super::openflow::default_remote(),
+        crate::bridge::default_remote(),
     )
 }
 

@@ -10,7 +10,6 @@ pub mod flow_text;
 pub mod microflow;
 pub mod model;
 mod names;
-pub mod openflow;
 mod packets;
 mod port_security;
 pub mod tree;
@@ -253,7 +252,7 @@ pub fn trace(model: &Model, args: &Args, acls: &Acls) -> Result<String, Error> {
         openflow: None,
     };
     if let Some(remote) = &args.ovs {
-        match openflow::flows(remote.as_deref()) {
+        match crate::bridge::flows(remote.as_deref()) {
             Ok(flows) => choices.openflow = Some(flows),
             Err(error) => out.push_str(&format!("{error}\n")),
         }

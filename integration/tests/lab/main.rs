@@ -13,6 +13,7 @@ mod ecmp;
 mod failover;
 mod lb;
 mod lb_gateway;
+mod listing;
 mod mirror;
 mod nat;
 mod outside;
@@ -73,6 +74,7 @@ scenarios! {
     acl_more: refused_at_the_port_to_a_router;
     dns: names_are_told answers_pass_acls;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
+    listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
