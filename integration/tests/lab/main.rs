@@ -11,6 +11,7 @@ mod bfd;
 mod dns;
 mod ecmp;
 mod failover;
+mod flood;
 mod lb;
 mod lb_gateway;
 mod listing;
@@ -99,10 +100,11 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
     dns: names_and_values_as_written;
 }
 
-// What stock controllers of 23.03 do not do: they make their mirrors anew when they start, flush no connections
+// What stock controllers of 23.03 do not do: they log whatever comes, make their mirrors anew when they start, flush no connections
 // on demand, answer no DNS with EDNS, and on a userspace datapath choose the same next hop for every flow (also under stock northd).
 // Sessions of BFD do not come up yet between stock controllers under our northd: why is not known.
 scenarios! { @ of_our_controller WEFT
+    flood: a_flood_of_logs_slows_nothing;
     bfd: routes_follow_their_sessions;
     ecmp: equal_routes_share_the_load;
     policy: a_policy_shares_the_load_and_marks;
@@ -111,6 +113,7 @@ scenarios! { @ of_our_controller WEFT
     dns: edns;
 }
 scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
+    flood: a_flood_of_logs_slows_nothing;
     bfd: routes_follow_their_sessions;
     ecmp: equal_routes_share_the_load;
     policy: a_policy_shares_the_load_and_marks;
