@@ -54,6 +54,8 @@ pub enum Index {
     Chassis,
     /// Chassis_Template_Var by chassis.
     TemplateVarsByChassis,
+    /// Port_Binding that says that routers advertise themselves there, under `()`.
+    AdvertisingPort,
     /// DNS by each of its datapaths.
     DnsOfDatapath,
 
@@ -279,6 +281,9 @@ fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     keys.add(Index::PortByName, &*row.logical_port);
     keys.add(Index::PortByKey, (row.datapath, row.tunnel_key));
     keys.add(Index::PortsOfDatapath, row.datapath);
+    if row.options.flag("ipv6_ra_send_periodic", false) {
+        keys.add(Index::AdvertisingPort, ());
+    }
     let mirrors = row.mirror_rules.iter();
     mirrors.for_each(|mirror| keys.add(Index::PortsOfMirror, mirror));
     match &*row.type_ {

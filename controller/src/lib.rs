@@ -15,6 +15,7 @@
 
 pub mod actions;
 pub mod address;
+pub mod advert;
 pub mod ageing;
 pub mod binding;
 pub mod bridge;

@@ -322,6 +322,20 @@ impl Random for nb::LogicalRouterPort {
                 Set::default()
             },
             ha_chassis_group: d.chance(10).then(|| d.any::<nb::HaChassisGroup>()),
+            ipv6_ra_configs: d.map(
+                &[
+                    ("address_mode", &["slaac", "dhcpv6_stateful", "bad"]),
+                    ("mtu", NUMBERS),
+                    ("router_preference", &["HIGH", "low", "bad"]),
+                    ("route_info", &["HIGH-fd00::/48,LOW-fd01::/64", "bad"]),
+                    ("rdnss", IPS),
+                    ("dnssl", &["a.b, c", ".."]),
+                    ("send_periodic", BOOLS),
+                    ("max_interval", NUMBERS),
+                    ("min_interval", NUMBERS),
+                ],
+                40,
+            ),
             options: d.map(
                 &[
                     ("requested-tnl-key", NUMBERS),

@@ -305,6 +305,18 @@ impl Name {
         Ok(Name(out.into()))
     }
 
+    /// The name at the beginning of some bytes, and what follows it. It must not point elsewhere.
+    ///
+    /// # Errors
+    /// When there is none, or none but the root.
+    pub fn read(bytes: &[u8]) -> Result<(Name, &[u8]), ParseError> {
+        let (name, rest) = bytes.split_at(name_len(bytes)?);
+        if name == [0] {
+            return Err(ParseError::Malformed("name"));
+        }
+        Ok((Name(name.into()), rest))
+    }
+
     /// As it goes into packets.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use crate::dns::Name;
 use crate::{Ethernet, Frame, Ip, IpHeader, Mac, ParseError, array, ethertype, icmp, protocol};
 
 /// Messages of neighbour discovery go with this hop limit, and are believed only with it.
@@ -99,6 +100,13 @@ pub enum NdOption {
         lifetime: u32,
         /// Servers.
         servers: Vec<Ipv6Addr>,
+    },
+    /// Where names are looked for that have no dot (31, RFC 8106).
+    SearchList {
+        /// Seconds.
+        lifetime: u32,
+        /// Domains.
+        domains: Vec<Name>,
     },
     /// Another option: its type and body, two bytes less than a multiple of eight.
     Other(u8, Vec<u8>),
@@ -207,36 +215,38 @@ impl Nd {
     /// The frame of it with this header, tags included.
     #[must_use]
     pub fn frame_in(&self, ethernet: &Ethernet) -> Vec<u8> {
-        let mut out;
-        match &self.message {
-            Message::RouterSolicit => out = vec![RS, 0, 0, 0, 0, 0, 0, 0],
-            Message::RouterAdvert(ra) => {
-                out = vec![RA, 0, 0, 0, ra.hop_limit, ra.flags];
-                out.extend_from_slice(&ra.lifetime.to_be_bytes());
-                out.extend_from_slice(&ra.reachable_ms.to_be_bytes());
-                out.extend_from_slice(&ra.retransmit_ms.to_be_bytes());
-            }
-            Message::NeighborSolicit { target } => {
-                out = vec![NS, 0, 0, 0, 0, 0, 0, 0];
-                out.extend_from_slice(&target.octets());
-            }
-            Message::NeighborAdvert { target, flags } => {
-                out = vec![NA, 0, 0, 0, *flags, 0, 0, 0];
-                out.extend_from_slice(&target.octets());
-            }
-        }
-        self.options.iter().for_each(|o| o.write(&mut out));
-        icmp::finish(
-            ethernet,
-            IpHeader::V6 {
-                src: self.src,
-                dst: self.dst,
-            },
-            HOP_LIMIT,
-            protocol::ICMPV6,
-            out,
-        )
+        let header = IpHeader::V6 {
+            src: self.src,
+            dst: self.dst,
+        };
+        let body = body(&self.message, &self.options);
+        icmp::finish(ethernet, header, HOP_LIMIT, protocol::ICMPV6, body)
     }
+}
+
+/// A message with its options, from the ICMPv6 header on, with a checksum of zero.
+#[must_use]
+pub fn body(message: &Message, options: &[NdOption]) -> Vec<u8> {
+    let mut out;
+    match message {
+        Message::RouterSolicit => out = vec![RS, 0, 0, 0, 0, 0, 0, 0],
+        Message::RouterAdvert(ra) => {
+            out = vec![RA, 0, 0, 0, ra.hop_limit, ra.flags];
+            out.extend_from_slice(&ra.lifetime.to_be_bytes());
+            out.extend_from_slice(&ra.reachable_ms.to_be_bytes());
+            out.extend_from_slice(&ra.retransmit_ms.to_be_bytes());
+        }
+        Message::NeighborSolicit { target } => {
+            out = vec![NS, 0, 0, 0, 0, 0, 0, 0];
+            out.extend_from_slice(&target.octets());
+        }
+        Message::NeighborAdvert { target, flags } => {
+            out = vec![NA, 0, 0, 0, *flags, 0, 0, 0];
+            out.extend_from_slice(&target.octets());
+        }
+    }
+    options.iter().for_each(|o| o.write(&mut out));
+    out
 }
 
 fn parse_options(mut bytes: &[u8]) -> Result<Vec<NdOption>, ParseError> {
@@ -284,10 +294,28 @@ fn parse_options(mut bytes: &[u8]) -> Result<Vec<NdOption>, ParseError> {
                     .map(|a| Ipv6Addr::from(*a))
                     .collect(),
             },
+            (31, 2..) => match domains(&option[8..]) {
+                Some(domains) => NdOption::SearchList {
+                    lifetime: u32_at(4)?,
+                    domains,
+                },
+                None => NdOption::Other(kind, option[2..].to_vec()),
+            },
             _ => NdOption::Other(kind, option[2..].to_vec()),
         });
     }
     Ok(out)
+}
+
+/// Names one after the other, then zeros.
+fn domains(mut bytes: &[u8]) -> Option<Vec<Name>> {
+    let mut out = Vec::new();
+    while bytes.first().is_some_and(|len| *len != 0) {
+        let (name, rest) = Name::read(bytes).ok()?;
+        out.push(name);
+        bytes = rest;
+    }
+    bytes.iter().all(|b| *b == 0).then_some(out)
 }
 
 impl NdOption {
@@ -330,7 +358,11 @@ impl NdOption {
             } => {
                 out.extend_from_slice(&[*len, *flags]);
                 out.extend_from_slice(&lifetime.to_be_bytes());
-                out.extend_from_slice(&prefix.octets());
+                // What is zero at the end may be left out, in steps of eight bytes (RFC 4191, section 2.3).
+                let prefix = prefix.octets();
+                let used = prefix.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+                let used = used.max(usize::from((*len).min(128)).div_ceil(8));
+                out.extend_from_slice(&prefix[..used.next_multiple_of(8)]);
                 24
             }
             Self::DnsServers { lifetime, servers } => {
@@ -340,6 +372,14 @@ impl NdOption {
                     .iter()
                     .for_each(|s| out.extend_from_slice(&s.octets()));
                 25
+            }
+            Self::SearchList { lifetime, domains } => {
+                out.extend_from_slice(&[0, 0]);
+                out.extend_from_slice(&lifetime.to_be_bytes());
+                domains
+                    .iter()
+                    .for_each(|name| out.extend_from_slice(name.as_bytes()));
+                31
             }
             Self::Other(kind, body) => {
                 out.extend_from_slice(body);
@@ -351,6 +391,52 @@ impl NdOption {
         // 255 words hold 127 DNS servers; nobody configures more.
         out[start + 1] = u8::try_from((out.len() - start) / 8).unwrap_or(u8::MAX);
     }
+}
+
+/// The frame of a router advertisement, a message with a checksum of zero.
+#[must_use]
+pub fn advertise_router(mac: Mac, src: Ipv6Addr, dst: Ipv6Addr, advert: &[u8]) -> Vec<u8> {
+    let ethernet = Ethernet::new(mac, Mac::ipv6_multicast(dst), ethertype::IPV6);
+    let header = IpHeader::V6 { src, dst };
+    icmp::finish(
+        &ethernet,
+        header,
+        HOP_LIMIT,
+        protocol::ICMPV6,
+        advert.to_vec(),
+    )
+}
+
+/// The frame that answers a solicitation for routers with `advert`, a message with a checksum of zero: addressed as the
+/// solicitation was, whose sender is where it has to go. For who has no address yet that is everybody (RFC 4861, section
+/// 6.2.6).
+///
+/// # Errors
+/// When the frame is no router solicitation, or the message is too short.
+pub fn answer_solicit(to: &Frame<'_>, advert: &[u8]) -> Result<Vec<u8>, ParseError> {
+    let mut asked = Nd::parse(to)?;
+    if asked.message != Message::RouterSolicit {
+        return Err(ParseError::Other("a router solicitation"));
+    }
+    if advert.len() < 16 {
+        return Err(ParseError::Short("router advertisement"));
+    }
+    let mut ethernet = to.ethernet.clone();
+    if asked.src.is_unspecified() {
+        asked.src = ALL_NODES;
+        ethernet.src = Mac::ipv6_multicast(ALL_NODES);
+    }
+    let header = IpHeader::V6 {
+        src: asked.src,
+        dst: asked.dst,
+    };
+    Ok(icmp::finish(
+        &ethernet,
+        header,
+        HOP_LIMIT,
+        protocol::ICMPV6,
+        advert.to_vec(),
+    ))
 }
 
 /// A frame that asks who has `target`.

@@ -62,6 +62,17 @@ fn option() -> impl Strategy<Value = NdOption> {
                 lifetime,
                 servers: s.into_iter().map(Into::into).collect()
             }),
+        (
+            any::<u32>(),
+            proptest::collection::vec("[a-z]{1,9}(\\.[a-z]{1,20}){0,3}", 1..4)
+        )
+            .prop_map(|(lifetime, names)| NdOption::SearchList {
+                lifetime,
+                domains: names
+                    .iter()
+                    .map(|n| weft_packet::dns::Name::new(n).unwrap())
+                    .collect()
+            }),
         proptest::collection::vec(any::<u8>(), 6..=6).prop_map(|body| NdOption::Other(31, body)),
     ]
 }

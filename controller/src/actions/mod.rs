@@ -3,6 +3,7 @@
 //! Where ovn-architecture(7) describes an implementation, this is it. An action that cannot be carried out is an
 //! [`Unsupported`] error that names it: a logical flow is encoded as a whole or not at all, but for samples.
 
+mod advert;
 mod calls;
 mod ct;
 mod nested;
@@ -10,7 +11,7 @@ pub mod opcode;
 
 use std::sync::Arc;
 
-use weft_lang::action::{Action as Logical, ObsPoint, Sample};
+use weft_lang::action::{Action as Logical, ObsPoint, OptionsKind, Sample};
 use weft_lang::{Const, Field, Pipeline, field};
 use weft_openflow::{Action, ActionList, Controller, Field as Of, SubField};
 use weft_ovsdb::model::Str;
@@ -210,6 +211,9 @@ impl Encoder<'_, '_> {
             Logical::Mirror(port) => self.mirror(port)?,
             Logical::Sample(sample) => self.sample(sample)?,
             Logical::MacCacheUse => self.resubmit(tables::MAC_CACHE_USE),
+            Logical::PutOptions(OptionsKind::NdRa, result, options) => {
+                self.put_nd_ra_opts(*result, options)?;
+            }
             Logical::Igmp => self.controller(Opcode::Igmp, &[]),
             Logical::HandleDhcpv6Reply => self.controller(Opcode::HandleDhcpv6Reply, &[]),
             Logical::TriggerEvent(event) => self.trigger_event(event),

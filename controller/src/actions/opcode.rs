@@ -47,7 +47,7 @@ opcodes! {
     DnsLookup = 6 "dns_lookup";
     /// Verdict, severity, name.
     Log = 7 "log";
-    /// Result subfield, then options.
+    /// Where the result goes, then the advertisement from its ICMPv6 header on; the packet is paused.
     PutNdRaOpts = 8 "put_nd_ra_opts";
     /// Nested actions on a neighbour solicitation made from the IPv6 packet.
     NdNs = 9 "nd_ns";

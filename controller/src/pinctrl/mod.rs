@@ -12,6 +12,7 @@
 //! * [`crate::shell`] carries the [`Effect`]s out. Time comes as an argument.
 
 mod acl_log;
+mod advertise;
 mod announce;
 mod arp;
 mod bfd;
@@ -27,6 +28,7 @@ pub mod intake;
 pub mod learner;
 mod nd_na;
 mod nd_ns;
+mod nd_ra;
 mod neighbors;
 mod port;
 mod refresh;
@@ -89,6 +91,7 @@ pub struct PinCtrl {
     announcements: announce::Announcements,
     events: event::Events,
     names: dns::Names,
+    adverts: advertise::Adverts,
     /// A transaction is under way, and whether it is the learner's.
     writing: Option<bool>,
     /// No transaction but the learner's before: the last one failed.
@@ -111,6 +114,7 @@ impl Default for PinCtrl {
             announcements: announce::Announcements::default(),
             events: event::Events::default(),
             names: dns::Names::default(),
+            adverts: advertise::Adverts::default(),
             writing: None,
             pause: None,
             sessions: bfd::Sessions::default(),
@@ -256,6 +260,8 @@ impl PinCtrl {
         }
         let announced = self.announcements.tick(core, now.instant);
         effects.extend(announced.into_iter().map(Effect::Send));
+        let advertised = self.adverts.tick(core, now.instant);
+        effects.extend(advertised.into_iter().map(Effect::Send));
         let (packets, states, session_due) = self.sessions.tick(core, now.instant);
         effects.extend(packets.into_iter().map(Effect::Send));
         for (row, state) in states {
@@ -286,6 +292,7 @@ impl PinCtrl {
             self.learner.due(),
             self.monitors.due(),
             self.announcements.due(),
+            self.adverts.due(),
             self.pause,
             self.refresher.due(now),
             session_due,

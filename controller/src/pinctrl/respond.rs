@@ -6,7 +6,7 @@ use weft_packet::{Frame, Ip, ParseError};
 use super::learner::Learned;
 use super::waiting::Hop;
 use super::{
-    acl_log, arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, neighbors, reject, reset, vport,
+    acl_log, arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, nd_ra, neighbors, reject, reset, vport,
 };
 use crate::actions::opcode::Opcode;
 
@@ -115,6 +115,7 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::PutArp | Opcode::PutNd => return neighbors::respond(request),
         Opcode::Log => return acl_log::respond(request),
         Opcode::PutFdb => return fdb::respond(request),
+        Opcode::PutNdRaOpts => return nd_ra::respond(request),
         Opcode::BindVport => return vport::respond(request),
         Opcode::PutIcmp4FragMtu | Opcode::PutIcmp6FragMtu => return frag_mtu::respond(request),
         Opcode::NdNa => nd_na::packet(request, false)?,
@@ -126,7 +127,6 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::PutDhcpOpts
         | Opcode::PutDhcpv6Opts
         | Opcode::DnsLookup
-        | Opcode::PutNdRaOpts
         | Opcode::TriggerEvent
         | Opcode::Igmp
         | Opcode::HandleSvcCheck

@@ -72,6 +72,7 @@ const ACTIONS: &[&str] = &[
     "reg8[0..15] = select(1=20, 2=30);",
     "reg0[4] = dns_lookup(); next;",
     "mac_cache_use; next;",
+    "reg0[5] = put_nd_ra_opts(addr_mode = \"slaac\", slla = 0a:00:00:00:00:01, prefix = fd00::/64); next;",
 ];
 
 const TYPES: &[&str] = &[

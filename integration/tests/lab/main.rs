@@ -20,6 +20,7 @@ mod nat;
 mod outside;
 mod policy;
 mod qos;
+mod ra;
 mod restart;
 mod routing;
 mod sampling;
@@ -74,6 +75,7 @@ scenarios! {
         across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
     acl_more: refused_at_the_port_to_a_router;
     dns: names_are_told answers_pass_acls;
+    ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;

@@ -9,6 +9,8 @@ use weft_ovsdb::model::{Map, Set, Str, Uuid};
 use weft_schemas::nb;
 
 use super::port_key::{PortKey, port_key, redirect_key};
+use super::router::advert::{self, Adverts};
+use super::router::port::Ports;
 use super::switch_port::{external_ids, gateway_chassis_of};
 use crate::output::{Output, Port};
 use crate::program::{Allocator, Cx, Feature, Key, Per};
@@ -31,7 +33,7 @@ pub struct RouterPort;
 impl Feature for RouterPort {
     const NAME: &'static str = "router_port_binding";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouterPort)];
-    const READS: &'static [&'static str] = &[PortKey::NAME];
+    const READS: &'static [&'static str] = &[PortKey::NAME, Ports::NAME, Adverts::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -61,6 +63,7 @@ impl Feature for RouterPort {
                 .clone()
                 .map(|chassis| ("l3gateway-chassis".into(), chassis)),
         );
+        options.extend(advert::binding_options(cx, uuid));
         let port = Port {
             logical_port: name.clone(),
             type_: if chassis.is_some() {

@@ -7,6 +7,7 @@ use weft_packet::{Frame, Ip, Mac, arp, icmp, nd, transport};
 fuzz_target!(|bytes: &[u8]| {
     let Ok(frame) = Frame::parse(bytes) else { return };
     let _ = (arp::reply(&frame, Mac::ZERO), nd::Nd::parse(&frame), nd::advertise(&frame, Mac::ZERO, true));
+    let _ = nd::answer_solicit(&frame, &[0; 16]);
     let _ = (icmp::echo_reply(&frame, 64), icmp::with_mtu(bytes, 1400));
     if let Ok(ip) = Ip::parse(&frame) {
         if let Ok(payload) = transport::udp_payload(&ip) {

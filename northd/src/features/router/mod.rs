@@ -1,6 +1,7 @@
 //! Logical routers: one file per thing a router does with a packet.
 
 pub mod admission;
+pub mod advert;
 pub mod bfd;
 pub mod common;
 pub mod delivery;
@@ -56,6 +57,8 @@ pub const KINDS: &[Entry] = &[
     pure::<resolve::RouterPorts>(),
     pure::<mtu::Mtu>(),
     pure::<delivery::Delivery>(),
+    pure::<advert::Adverts>(),
+    pure::<advert::Answers>(),
 ];
 
 /// `register = value;`
