@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use weft_lang::action::{CallName, Endpoint, LbKind, NatKind, NestedKind};
+use weft_lang::action::{CallName, Endpoint, LbKind, NatKind, NestedKind, OptionsKind};
 use weft_lang::constant::{bits_mac, mac_bits};
 use weft_lang::field::Home;
 use weft_lang::{Action, Const, Field, FieldReader, OfField, Packet, Pipeline, field};
@@ -13,6 +13,9 @@ use super::model::Datapath;
 use super::port_security::{forbids_receiving, forbids_sending};
 use super::tree::{Kind, Node};
 
+/// Types of ICMPv6 messages.
+const ROUTER_SOLICIT: u128 = 133;
+const ROUTER_ADVERT: u128 = 134;
 const CT_TRK: u128 = 1 << 5;
 const CT_SNAT: u128 = 1 << 6;
 const CT_DNAT: u128 = 1 << 7;
@@ -110,6 +113,18 @@ impl Trace<'_> {
             Action::CtLb(lb) => self.balance(frame, lb.kind, &lb.backends),
             Action::Nested(kind, actions) => self.nested(frame, *kind, actions),
             Action::Call { result, name, args } => self.call(frame, *name, *result, args),
+            Action::PutOptions(OptionsKind::NdRa, result, _) => {
+                let solicits = frame.packet.get(field::ICMP6_TYPE) == ROUTER_SOLICIT;
+                if solicits {
+                    frame.packet.set(field::ICMP6_TYPE, ROUTER_ADVERT);
+                }
+                frame.packet.set(*result, solicits.into());
+                let text = action.to_string();
+                frame.effect(
+                    text.split_once(" = ")
+                        .map_or(text.as_str(), |(_, call)| call),
+                );
+            }
             Action::PutOptions(_, result, _) => {
                 frame.notice("/* We assume that this packet is DHCPDISCOVER or DHCPREQUEST. */");
                 frame.packet.set(*result, 1);

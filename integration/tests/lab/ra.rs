@@ -109,7 +109,9 @@ pub fn solicitations_are_answered(impls: Impls) {
 pub fn hosts_configure_themselves(impls: Impls) {
     let lab = two_hosts(impls);
     configure(&lab, "address_mode=slaac,mtu=1380");
-    ["p1", "p2"].map(|vm| link_local(&lab, vm));
+    for vm in ["p1", "p2"] {
+        link_local(&lab, vm);
+    }
     for (vm, address) in [("p1", "fd00::800:ff:fe00:1"), ("p2", "fd00::800:ff:fe00:2")] {
         wait_for(CONVERGE, &format!("{vm} to configure itself"), || {
             let addresses = lab.vm_run(vm, "ip -6 addr").result()?;
