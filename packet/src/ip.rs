@@ -8,8 +8,12 @@ use crate::{Frame, ParseError, ethertype, internet_checksum};
 
 /// IP protocol numbers.
 pub mod protocol {
+    /// Hop-by-hop options of IPv6, in front of everything else.
+    pub const HOP_BY_HOP: u8 = 0;
     /// ICMP.
     pub const ICMP: u8 = 1;
+    /// IGMP.
+    pub const IGMP: u8 = 2;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.

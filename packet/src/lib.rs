@@ -1,7 +1,7 @@
 //! Reading and building the packets the controller answers.
 //!
-//! ARP, neighbour discovery, ICMP errors, resets and aborts, UDP, DNS, BFD. Everything here is a pure function of bytes and numbers; what
-//! cannot be read is a [`ParseError`], never a panic. Headers that etherparse knows are read and written by it.
+//! ARP, neighbour discovery, IGMP and MLD, ICMP errors, resets and aborts, UDP, DNS, BFD. Everything here is a pure function of
+//! bytes and numbers; what cannot be read is a [`ParseError`], never a panic. Headers that etherparse knows are read and written by it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod arp;
@@ -10,7 +10,10 @@ mod checksum;
 pub mod dns;
 mod ethernet;
 pub mod icmp;
+pub mod igmp;
 mod ip;
+pub mod membership;
+pub mod mld;
 pub mod nd;
 pub mod transport;
 
