@@ -34,6 +34,8 @@ pub enum Index {
     FdbByMac,
     /// Multicast_Group by (datapath, name).
     MulticastByName,
+    /// IGMP_Group by (datapath, address).
+    IgmpGroup,
     /// Chassis by name.
     ChassisByName,
     /// Chassis_Private by name.
@@ -186,6 +188,15 @@ impl Indexes {
                 |row, keys| {
                     let datapaths = row.datapaths.iter();
                     datapaths.for_each(|dp| keys.add(Index::DnsOfDatapath, dp));
+                },
+                touch,
+            ),
+            sb::Change::IgmpGroup(c) => self.follow(
+                c,
+                |row, keys| {
+                    if let Some(datapath) = row.datapath {
+                        keys.add(Index::IgmpGroup, (datapath, &*row.address));
+                    }
                 },
                 touch,
             ),

@@ -209,7 +209,7 @@ fn with_prerequisite(field: Field, test: Expr) -> Expr {
 }
 
 /// What the use of these actions implies for the match: the prerequisites of every field they read or write, and
-/// their own. Nested packets have their own kind, so what is inside braces counts only for `clone`.
+/// their own. (`igmp;` has none: it is about MLD too, whatever ovn-sb(5) says.) Nested packets have their own kind, so what is inside braces counts only for `clone`.
 pub fn action_prerequisites(actions: &[Action]) -> Expr {
     let mut found: Vec<Expr> = Vec::new();
     let mut add = |condition: Option<Expr>| {
@@ -225,7 +225,6 @@ pub fn action_prerequisites(actions: &[Action]) -> Expr {
         }
         match action {
             Action::DecTtl => add(prerequisite_named("ip")),
-            Action::Igmp => add(prerequisite_named("igmp")),
             Action::Call { name, .. } => add(prerequisite_named(name.prerequisite())),
             Action::Nested(kind, _) => add(prerequisite_named(kind.prerequisite())),
             Action::CtNext(_)

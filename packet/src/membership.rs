@@ -1,5 +1,7 @@
 //! What IGMP and MLD have in common: who asks which groups have receivers, and who says that it is or was one.
 
+use std::net::IpAddr;
+
 use smallvec::SmallVec;
 
 /// A message of either protocol, with group addresses of its kind.
@@ -79,6 +81,22 @@ pub(crate) fn records<A, const N: usize>(
     Ok(changes)
 }
 
+/// Groups that everybody gets whoever joins them (RFC 4541, sections 2.1.2 and 3; RFC 4291, section 2.7.1): 224.0.0.X, all
+/// nodes, all routers, solicited nodes, unassigned ones. What is no group is not one of them either.
+#[must_use]
+pub fn is_reserved(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(ip) => match ip.segments() {
+            [scope, 0, 0, 0, 0, 0, 0, 0] => scope & 0xfff0 == 0xff00,
+            [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1] => true,
+            [0xff01 | 0xff02 | 0xff05, 0, 0, 0, 0, 0, 0, 2] => true,
+            [0xff02, 0, 0, 0, 0, 1, node, _] => node >> 8 == 0xff,
+            _ => false,
+        },
+    }
+}
+
 /// A number of seconds as 8 bits: as it is up to 127, else 3 bits of exponent and 4 of mantissa (RFC 3376, section 4.1.7;
 /// RFC 3810, section 5.1.9). Rounded down, at most 31,744.
 #[must_use]
@@ -116,6 +134,32 @@ mod tests {
             assert_eq!(seconds(interval_code(read)), read);
         }
         assert_eq!(seconds(interval_code(u32::MAX)), 31_744);
+    }
+
+    #[test]
+    fn reserved_groups() {
+        let is = |ip: &str| is_reserved(ip.parse().unwrap());
+        for ip in [
+            "224.0.0.1",
+            "224.0.0.255",
+            "ff02::1",
+            "ff02::2",
+            "ff05::2",
+            "ff0e::",
+        ] {
+            assert!(is(ip), "{ip}");
+        }
+        assert!(is("ff02::1:ff00:1") && is("ff02::1:ffab:cdef"));
+        for ip in [
+            "224.0.1.1",
+            "239.0.0.1",
+            "ff02::fb",
+            "ff05::1",
+            "ff1e::",
+            "ff02::1:ee00:1",
+        ] {
+            assert!(!is(ip), "{ip}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod chassis;
 mod flows;
+mod multicast;
 mod others;
 
 use crate::command::{Command, Group, Tool};
@@ -33,6 +34,10 @@ const GROUPS: &[Group] = &[
     Group {
         title: "Logical flow commands",
         commands: flows::COMMANDS,
+    },
+    Group {
+        title: "IP multicast commands",
+        commands: multicast::COMMANDS,
     },
     Group {
         title: "Connection commands",

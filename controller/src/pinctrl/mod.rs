@@ -22,6 +22,7 @@ mod event;
 mod fdb;
 pub mod flow_text;
 mod frag_mtu;
+mod groups;
 mod icmp;
 mod inject;
 pub mod intake;
@@ -31,10 +32,12 @@ mod nd_ns;
 mod nd_ra;
 mod neighbors;
 mod port;
+mod querier;
 mod refresh;
 mod reject;
 mod reset;
 mod respond;
+mod snoop;
 mod svc_monitor;
 mod verdict;
 mod vport;
@@ -50,6 +53,7 @@ use weft_daemon::coverage::{Counter, counter};
 use weft_engine::Delta;
 use weft_openflow::{FlowStats, Message, PacketIn};
 use weft_ovsdb::txn::{Txn, TxnError};
+use weft_schemas::sb;
 
 use crate::actions::opcode::Opcode;
 use crate::core::Core;
@@ -82,6 +86,15 @@ pub enum Effect {
     Count(Vec<u8>),
 }
 
+/// Whose rows are in a transaction: what cannot be written of one keeps back nothing of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Learner,
+    /// Service monitors and events.
+    Reports,
+    Groups,
+}
+
 /// The responders with what they remember.
 #[derive(Debug)]
 pub struct PinCtrl {
@@ -92,10 +105,13 @@ pub struct PinCtrl {
     events: event::Events,
     names: dns::Names,
     adverts: advertise::Adverts,
-    /// A transaction is under way, and whether it is the learner's.
-    writing: Option<bool>,
+    groups: groups::Groups,
+    /// Whose transaction is under way.
+    writing: Option<Writer>,
     /// No transaction but the learner's before: the last one failed.
     pause: Option<Instant>,
+    /// The same for those of multicast groups.
+    groups_pause: Option<Instant>,
     sessions: bfd::Sessions,
     refresher: refresh::Refresher,
     complaints: Complaints,
@@ -115,8 +131,10 @@ impl Default for PinCtrl {
             events: event::Events::default(),
             names: dns::Names::default(),
             adverts: advertise::Adverts::default(),
+            groups: groups::Groups::default(),
             writing: None,
             pause: None,
+            groups_pause: None,
             sessions: bfd::Sessions::default(),
             refresher: refresh::Refresher::default(),
             complaints: Complaints::default(),
@@ -157,6 +175,15 @@ impl PinCtrl {
             Opcode::HandleBfdMsg => {
                 return match self.sessions.receive(packet, core, now.instant) {
                     Ok(answer) => answer.map(Effect::Send).into_iter().collect(),
+                    Err(why) => {
+                        self.complain(opcode, &why.into(), now);
+                        Vec::new()
+                    }
+                };
+            }
+            Opcode::Igmp => {
+                return match self.groups.heard(packet, core, now.instant) {
+                    Ok(on) => on.map(Effect::Send).into_iter().collect(),
                     Err(why) => {
                         self.complain(opcode, &why.into(), now);
                         Vec::new()
@@ -224,10 +251,19 @@ impl PinCtrl {
 
     /// How a transaction went that [`Effect::Write`] asked for.
     pub fn written(&mut self, result: &Result<(), TxnError>, now: Now) {
-        if self.writing.take() == Some(false) {
-            self.pause = result.is_err().then(|| now.instant + RETRY);
-            self.events.written(result.is_ok());
-            return;
+        let pause = result.is_err().then(|| now.instant + RETRY);
+        match self.writing.take() {
+            Some(Writer::Reports) => {
+                self.pause = pause;
+                self.events.written(result.is_ok());
+                return;
+            }
+            Some(Writer::Groups) => {
+                self.groups_pause = pause;
+                self.groups.written(result.is_ok());
+                return;
+            }
+            Some(Writer::Learner) | None => {}
         }
         for lost in self.learner.written(result, now) {
             self.refused.inc();
@@ -249,6 +285,13 @@ impl PinCtrl {
             self.learner.note(learned, now);
         }
         probes.into_iter().map(Effect::Send).collect()
+    }
+
+    /// The southbound has changed.
+    pub fn follow(&mut self, changes: &[sb::Change], core: &Core, now: Now) {
+        for change in changes {
+            self.groups.follow(change, core, now.instant);
+        }
     }
 
     /// Does what is due by time or by what has become known; returns when to be called again.
@@ -274,7 +317,7 @@ impl PinCtrl {
         if self.writing.is_none()
             && let Some(txn) = self.learner.write(core, now)
         {
-            self.writing = Some(true);
+            self.writing = Some(Writer::Learner);
             effects.push(Effect::Write(txn));
         }
         if self.writing.is_none() && self.pause.is_none_or(|then| then <= now.instant) {
@@ -283,7 +326,18 @@ impl PinCtrl {
             self.monitors.write(core, &mut txn);
             self.events.write(core, &mut txn);
             if !txn.is_empty() {
-                self.writing = Some(false);
+                self.writing = Some(Writer::Reports);
+                effects.push(Effect::Write(txn));
+            }
+        }
+        let queries = self.groups.tick(core, now.instant);
+        effects.extend(queries.into_iter().map(Effect::Send));
+        if self.writing.is_none() && self.groups_pause.is_none_or(|then| then <= now.instant) {
+            self.groups_pause = None;
+            let mut txn = Txn::new();
+            self.groups.write(core, now.instant, &mut txn);
+            if !txn.is_empty() {
+                self.writing = Some(Writer::Groups);
                 effects.push(Effect::Write(txn));
             }
         }
@@ -295,6 +349,8 @@ impl PinCtrl {
             self.adverts.due(),
             self.pause,
             self.refresher.due(now),
+            self.groups_pause,
+            self.groups.due(),
             session_due,
         ]
         .into_iter()

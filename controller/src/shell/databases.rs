@@ -9,7 +9,7 @@ use weft_ovsdb::session::{Config, Event, Session};
 use weft_ovsdb::tls::Tls;
 use weft_schemas::{sb, vs};
 
-use super::{Shell, monitor};
+use super::{Shell, monitor, now};
 use crate::config::{chassis_name, setting};
 use crate::index::Index;
 use crate::sync::claims::Turn;
@@ -86,6 +86,7 @@ impl Shell {
             Event::Lock { .. } => return,
         };
         let changes = self.core.apply_sb(updates, snapshot);
+        self.pinctrl.follow(&changes, &self.core, now());
         let own = self
             .core
             .me()

@@ -44,6 +44,8 @@ pub fn sb_columns() -> Monitored {
         T::ServiceMonitor,
         T::ControllerEvent,
         T::Dns,
+        T::IpMulticast,
+        T::IgmpGroup,
     ];
     used.iter()
         .fold(Monitored::none::<sb::Db>(), |monitored, &table| {
@@ -135,7 +137,9 @@ pub fn conditions(core: &Core) -> Conditions {
     all.set("Chassis_Private", vec![equal("name", &me.name)]);
     all.set("Chassis_Template_Var", vec![equal("chassis", &me.name)]);
     let own = me.chassis.map(|chassis| Clause::refers("chassis", chassis));
-    all.set("Controller_Event", own.into_iter().collect());
+    let own: Vec<Clause> = own.into_iter().collect();
+    all.set("Controller_Event", own.clone());
+    all.set("IGMP_Group", own);
     if core.config().is_some_and(|config| config.monitor_all) {
         return all;
     }
@@ -181,7 +185,12 @@ pub fn conditions(core: &Core) -> Conditions {
         let some = |dp: &Uuid| Clause::new("datapaths", Function::Includes, dp.to_json());
         all.set(table, local.iter().map(some).collect());
     }
-    for table in ["Multicast_Group", "MAC_Binding", "Static_MAC_Binding"] {
+    for table in [
+        "Multicast_Group",
+        "MAC_Binding",
+        "Static_MAC_Binding",
+        "IP_Multicast",
+    ] {
         all.set(table, of("datapath"));
     }
     let keys = local

@@ -16,6 +16,7 @@ mod lb;
 mod lb_gateway;
 mod listing;
 mod mirror;
+mod multicast;
 mod nat;
 mod outside;
 mod policy;
@@ -76,6 +77,8 @@ scenarios! {
     acl_more: refused_at_the_port_to_a_router;
     dns: names_are_told answers_pass_acls;
     ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
+    multicast: registered_groups_reach_their_members unregistered_groups a_querier_keeps_groups_alive a_router_relays
+        reports_reach_those_who_route groups_are_flushed_and_survive_restarts;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;
