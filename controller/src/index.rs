@@ -54,6 +54,8 @@ pub enum Index {
     SbGlobal,
     /// All rows of Chassis, under `()`.
     Chassis,
+    /// DHCP_Options by (false, name), DHCPv6_Options by (true, name).
+    DhcpOptionByName,
     /// Chassis_Template_Var by chassis.
     TemplateVarsByChassis,
     /// Port_Binding that says that routers advertise themselves there, under `()`.
@@ -236,6 +238,16 @@ impl Indexes {
                     touch,
                 );
             }
+            sb::Change::DhcpOptions(c) => self.follow(
+                c,
+                |row, keys| keys.add(Index::DhcpOptionByName, (false, &*row.name)),
+                touch,
+            ),
+            sb::Change::Dhcpv6Options(c) => self.follow(
+                c,
+                |row, keys| keys.add(Index::DhcpOptionByName, (true, &*row.name)),
+                touch,
+            ),
             sb::Change::HaChassisGroup(c) => {
                 self.follow(c, |_, keys| keys.add(Index::HaGroups, ()), touch)
             }

@@ -11,6 +11,7 @@ use weft_engine::{Cx, Kind};
 use weft_lang::action::Action as Logical;
 use weft_lang::env::Env;
 use weft_lang::lower::{FlowKind, FlowMatch, Lowered, to_openflow};
+use weft_lang::options::OptionType;
 use weft_lang::{
     Const, Expr, Field, Int, OfField, Pipeline, parse_actions, parse_constants, parse_match,
 };
@@ -18,6 +19,7 @@ use weft_openflow::{Field as Of, Match};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::sb;
 
+use crate::actions::dhcp::OptionRow;
 use crate::actions::{self, Encoded};
 use crate::binding::{BINDING, Place};
 use crate::flow::{Actions, Body, Clause, ConjId, Flow};
@@ -155,6 +157,7 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
             has_meter: &|name| {
                 cx.lookup_one(Index::MeterByName, name).is_some() || name.starts_with("__set_meter")
             },
+            dhcp_option: &|v6, name| dhcp_option(cx, v6, name),
         };
         match shared.encode(&context, &parsed.actions) {
             Ok(encoded) => {
@@ -170,6 +173,23 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
             Err(why) => problem("actions", format!("{why}: left out")),
         }
     }
+}
+
+/// The option of a name that the southbound has.
+fn dhcp_option(cx: &Cx<'_, Controller>, v6: bool, name: &str) -> Option<OptionRow> {
+    let rec = cx.sb_rec();
+    let uuid = cx.lookup_one(Index::DhcpOptionByName, (v6, name))?;
+    let (code, ty) = if v6 {
+        let row = cx.sb().dhcpv6_options.tracked(uuid, &rec)?;
+        (*row.code(), row.type_().clone())
+    } else {
+        let row = cx.sb().dhcp_options.tracked(uuid, &rec)?;
+        (*row.code(), row.type_().clone())
+    };
+    Some(OptionRow {
+        code: u8::try_from(code).ok()?,
+        ty: OptionType::from_name(&ty)?,
+    })
 }
 
 type FlowRef<'a, 'x, 'y> = sb::LogicalFlowRef<'a, SbRead<'x, 'y>>;

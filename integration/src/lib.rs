@@ -24,6 +24,7 @@ pub mod capture;
 pub mod command;
 pub mod compare;
 pub mod datapath;
+pub mod dhclient;
 pub mod lab;
 pub mod ping;
 pub mod programs;

@@ -12,6 +12,7 @@ pub mod field;
 pub mod lexer;
 pub mod lower;
 pub mod of;
+pub mod options;
 pub mod packet;
 mod parse;
 mod parse_action;

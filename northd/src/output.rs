@@ -425,6 +425,8 @@ pub enum Output {
     Bfd(Arc<Bfd>),
     /// The number of an ACL whose connections persist.
     AclId(Uuid, u32),
+    /// An option that DHCP answers can hold.
+    DhcpOption(&'static crate::features::dhcp::catalog::Known),
     /// `SB_Global.options` and `ipsec`.
     SbGlobal {
         /// `options`

@@ -243,6 +243,7 @@ impl Random for nb::LogicalSwitchPort {
                     ("qos_max_rate", NUMBERS),
                     ("qos_burst", NUMBERS),
                     ("qdisc_queue_id", NUMBERS),
+                    ("hostname", &["vm", "\"vm\"", "\"half"]),
                 ],
                 30,
             ),
@@ -262,6 +263,8 @@ impl Random for nb::LogicalSwitchPort {
             ),
             enabled: d.flag(),
             ha_chassis_group: d.chance(10).then(|| d.any::<nb::HaChassisGroup>()),
+            dhcpv4_options: d.chance(30).then(|| d.any::<nb::DhcpOptions>()),
+            dhcpv6_options: d.chance(30).then(|| d.any::<nb::DhcpOptions>()),
             external_ids: d.map(&[("neutron:port_name", NAMES)], 20),
             ..Default::default()
         }
@@ -688,6 +691,27 @@ impl Random for nb::Dns {
     }
 }
 
+impl Random for nb::DhcpOptions {
+    fn random(d: &mut Dice) -> Self {
+        nb::DhcpOptions {
+            cidr: d.pick(&["10.0.0.0/24", "10.0.0.0/30", "fd00::/64", "bad"]),
+            options: d.map(
+                &[
+                    ("server_id", &["10.0.0.254", "0a:00:00:00:ff:01", "bad"]),
+                    ("server_mac", MACS),
+                    ("lease_time", &["3600", "7200", "7200", "x"]),
+                    ("mtu", &["1400", "x"]),
+                    ("dns_server", &["{8.8.8.8, 7.7.7.7}", "fd00::53"]),
+                    ("dhcpv6_stateless", BOOLS),
+                    ("bogus", NUMBERS),
+                ],
+                85,
+            ),
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::Meter {
     fn random(d: &mut Dice) -> Self {
         nb::Meter {
@@ -951,6 +975,7 @@ databases! {
         3 LoadBalancerHealthCheck load_balancer_health_check
         2 ChassisTemplateVar chassis_template_var
         3 Dns dns
+        6 DhcpOptions dhcp_options
         3 Meter meter
         2 MeterBand meter_band
         3 Copp copp

@@ -1,12 +1,15 @@
 //! Reading and building the packets the controller answers.
 //!
-//! ARP, neighbour discovery, IGMP and MLD, ICMP errors, resets and aborts, UDP, DNS, BFD. Everything here is a pure function of
-//! bytes and numbers; what cannot be read is a [`ParseError`], never a panic. Headers that etherparse knows are read and written by it.
+//! ARP, neighbour discovery, IGMP and MLD, ICMP errors, resets and aborts, UDP, DNS, DHCP, BFD. Everything here is a pure
+//! function of bytes and numbers; what cannot be read is a [`ParseError`], never a panic. Headers that etherparse knows are read
+//! and written by it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod arp;
 pub mod bfd;
 mod checksum;
+pub mod dhcp4;
+pub mod dhcp6;
 pub mod dns;
 mod ethernet;
 pub mod icmp;

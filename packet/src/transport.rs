@@ -1,5 +1,7 @@
 //! UDP datagrams, TCP resets, SCTP aborts.
 
+use std::net::Ipv4Addr;
+
 use etherparse::{TcpHeader, UdpHeader};
 
 use crate::{
@@ -85,6 +87,32 @@ pub fn with_udp_payload(bytes: &[u8], payload: &[u8]) -> Result<Vec<u8>, ParseEr
         IpHeader::V6 { .. } => header[4..6].copy_from_slice(&(packet_len - 40).to_be_bytes()),
     }
     out.append(&mut segment);
+    Ok(out)
+}
+
+/// [`with_udp_payload`] over IPv4 with another destination. The datagram has no checksum, as it need not have one there.
+///
+/// # Errors
+/// When it carries no whole UDP datagram over IPv4.
+pub fn with_udp_payload_to(
+    bytes: &[u8],
+    dst: Ipv4Addr,
+    payload: &[u8],
+) -> Result<Vec<u8>, ParseError> {
+    let mut out = with_udp_payload(bytes, payload)?;
+    let frame = Frame::parse(&out)?;
+    let ip = Ip::parse(&frame)?;
+    let IpHeader::V4 { .. } = ip.header else {
+        return Err(ParseError::Other("IPv4"));
+    };
+    let ip_at = out.len() - frame.payload.len();
+    let udp_at = ip_at + ip.packet.len() - ip.payload.len();
+    out[udp_at + 6..udp_at + 8].fill(0);
+    let header = &mut out[ip_at..udp_at];
+    header[16..20].copy_from_slice(&dst.octets());
+    header[10..12].fill(0);
+    let sum = internet_checksum(&[header]);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
     Ok(out)
 }
 

@@ -6,6 +6,7 @@
 mod advert;
 mod calls;
 mod ct;
+pub mod dhcp;
 mod nested;
 pub mod opcode;
 
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub port_key: &'a dyn Fn(&str) -> Option<u32>,
     /// Whether there is a meter of that name.
     pub has_meter: &'a dyn Fn(&str) -> bool,
+    /// The DHCP option of that name.
+    pub dhcp_option: dhcp::FindOption<'a>,
 }
 
 /// Why actions cannot be encoded.
@@ -52,6 +55,9 @@ pub enum Unsupported {
     /// A field that is not in the packet or a register.
     #[error("field {0} cannot be used so")]
     Field(String),
+    /// An option of an answer.
+    #[error("option {0} {1}")]
+    Option(Str, &'static str),
     /// A table that is beyond the bridge's.
     #[error("there is no {pipeline} table {table}", pipeline = .0.name(), table = .1)]
     Table(Pipeline, u8),
@@ -216,6 +222,13 @@ impl Encoder<'_, '_> {
             }
             Logical::Igmp => self.controller(Opcode::Igmp, &[]),
             Logical::HandleDhcpv6Reply => self.controller(Opcode::HandleDhcpv6Reply, &[]),
+            Logical::PutOptions(
+                kind @ (OptionsKind::Dhcpv4 | OptionsKind::Dhcpv6),
+                result,
+                options,
+            ) => {
+                self.put_dhcp(*kind, *result, options)?;
+            }
             Logical::TriggerEvent(event) => self.trigger_event(event),
             Logical::BindVport(port, parent) => self.bind_vport(port, *parent)?,
             Logical::CommitEcmpNh { ipv6, proto } => self.commit_ecmp_nh(*ipv6, *proto),

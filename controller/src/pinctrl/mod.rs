@@ -17,6 +17,8 @@ mod announce;
 mod arp;
 mod bfd;
 mod complaints;
+mod dhcp4;
+mod dhcp6;
 mod dns;
 mod event;
 mod fdb;
@@ -43,6 +45,8 @@ mod verdict;
 mod vport;
 pub mod waiting;
 
+#[cfg(test)]
+mod dhcp_stock;
 #[cfg(test)]
 mod testing;
 

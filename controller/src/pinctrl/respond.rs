@@ -6,7 +6,8 @@ use weft_packet::{Frame, Ip, ParseError};
 use super::learner::Learned;
 use super::waiting::Hop;
 use super::{
-    acl_log, arp, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, nd_ra, neighbors, reject, reset, vport,
+    acl_log, arp, dhcp4, dhcp6, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, nd_ra, neighbors,
+    reject, reset, vport,
 };
 use crate::actions::opcode::Opcode;
 
@@ -118,15 +119,15 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::PutNdRaOpts => return nd_ra::respond(request),
         Opcode::BindVport => return vport::respond(request),
         Opcode::PutIcmp4FragMtu | Opcode::PutIcmp6FragMtu => return frag_mtu::respond(request),
+        Opcode::PutDhcpOpts => return dhcp4::respond(request),
+        Opcode::PutDhcpv6Opts => return dhcp6::respond(request),
         Opcode::NdNa => nd_na::packet(request, false)?,
         Opcode::NdNaRouter => nd_na::packet(request, true)?,
         Opcode::Icmp | Opcode::Icmp4Error | Opcode::Icmp6Error => icmp::packet(request)?,
         Opcode::TcpReset => reset::tcp(request)?,
         Opcode::SctpAbort => reset::sctp(request)?,
         Opcode::Reject => reject::packet(request)?,
-        Opcode::PutDhcpOpts
-        | Opcode::PutDhcpv6Opts
-        | Opcode::DnsLookup
+        Opcode::DnsLookup
         | Opcode::TriggerEvent
         | Opcode::Igmp
         | Opcode::HandleSvcCheck
@@ -157,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_paused_packet_goes_on_without_a_responder() {
-        let mut packet = packet_in(Opcode::PutDhcpOpts, &[], &[1, 2]);
+        let mut packet = packet_in(Opcode::HandleDhcpv6Reply, &[], &[1, 2]);
         let why = respond(&Request {
-            opcode: Opcode::PutDhcpOpts,
+            opcode: Opcode::HandleDhcpv6Reply,
             params: &[],
             packet: &packet,
         })

@@ -30,6 +30,8 @@ pub fn sb_columns() -> Monitored {
         T::Mirror,
         T::Meter,
         T::MeterBand,
+        T::DhcpOptions,
+        T::Dhcpv6Options,
         T::DatapathBinding,
         T::PortBinding,
         T::MacBinding,

@@ -68,6 +68,8 @@ const ACTIONS: &[&str] = &[
     "arp { eth.dst = ff:ff:ff:ff:ff:ff; output; };",
     "log(name=\"x\", meter=\"m1\"); next;",
     "nonsense(1);",
+    "reg0[3] = put_dhcp_opts(offerip = 10.0.0.1, router = 10.0.0.254, mtu = 1400); next;",
+    "reg0[3] = put_dhcpv6_opts(ia_addr = fd00::1, server_id = 0a:00:00:00:ff:02); next;",
     "clone { outport = \"p5\"; output; }; next;",
     "reg8[0..15] = select(1=20, 2=30);",
     "reg0[4] = dns_lookup(); next;",
@@ -132,6 +134,8 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.ha_chassis_group, &mut out);
     rows(&db.meter, &mut out);
     rows(&db.meter_band, &mut out);
+    rows(&db.dhcp_options, &mut out);
+    rows(&db.dhcpv6_options, &mut out);
     rows(&db.load_balancer, &mut out);
     rows(&db.chassis_template_var, &mut out);
     rows(&db.dns, &mut out);

@@ -565,9 +565,10 @@ impl World {
     }
 
     fn edit_rest(&mut self) {
-        match self.pick(8) {
-            7 => self.edit_dns(),
+        match self.pick(11) {
+            10 => self.edit_dns(),
             4..=6 => self.edit_mirror(),
+            7..=9 => self.edit_dhcp(),
             0 => {
                 let n = self.pick(3);
                 let datapaths: Vec<Uuid> =
@@ -613,6 +614,45 @@ impl World {
             records: map(&[("vm1.ovn.org", "10.0.0.4")]),
             datapaths: datapaths.into(),
             ..Default::default()
+        };
+        self.sb(vec![RowUpdate::insert(id, row).into()]);
+    }
+
+    /// The options that flows name: there, gone, twice, of another type or code.
+    fn edit_dhcp(&mut self) {
+        let n = self.pick(4);
+        if self.chance(50) {
+            let id = uuid(16, n);
+            if self.chance(15) {
+                return self.sb(vec![RowUpdate::<sb::DhcpOptions>::delete(id).into()]);
+            }
+            let (name, code, ty) = [
+                ("offerip", 0, "ipv4"),
+                ("router", 3, "ipv4"),
+                ("mtu", 26, "uint16"),
+                ("mtu", 27, "str"),
+            ][n];
+            let row = sb::DhcpOptions {
+                name: s(name),
+                code,
+                type_: s(ty),
+            };
+            return self.sb(vec![RowUpdate::insert(id, row).into()]);
+        }
+        let id = uuid(17, n % 2);
+        if self.chance(15) {
+            return self.sb(vec![RowUpdate::<sb::Dhcpv6Options>::delete(id).into()]);
+        }
+        let (name, code, ty) = [
+            ("ia_addr", 5, "ipv6"),
+            ("server_id", 2, "mac"),
+            ("ia_addr", 5, "ipv6"),
+            ("server_id", 2, "what"),
+        ][n];
+        let row = sb::Dhcpv6Options {
+            name: s(name),
+            code,
+            type_: s(ty),
         };
         self.sb(vec![RowUpdate::insert(id, row).into()]);
     }

@@ -7,6 +7,7 @@ pub mod cleanup;
 pub mod copp;
 pub mod datapath;
 pub mod debug_drop;
+pub mod dhcp;
 pub mod dns;
 pub mod fallback;
 pub mod global;
@@ -80,6 +81,7 @@ pub fn all() -> impl Iterator<Item = &'static Entry> {
         router::KINDS,
         lb::KINDS,
         multicast::KINDS,
+        dhcp::KINDS,
     ]
     .into_iter()
     .flatten()

@@ -131,6 +131,12 @@ const CONTINUATION: u16 = 8;
 pub struct Resume(PacketIn);
 
 impl Resume {
+    /// The packet as it will go on.
+    #[must_use]
+    pub fn packet_in(&self) -> &PacketIn {
+        &self.0
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
     }

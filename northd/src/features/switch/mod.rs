@@ -134,7 +134,7 @@ pub(in crate::features) fn solicitation_for(ip: Ipv6Addr) -> Expr {
 }
 
 /// What every answer does last: back to where the question came from.
-fn return_to_sender() -> [Action; 3] {
+pub(in crate::features) fn return_to_sender() -> [Action; 3] {
     [
         Action::Move(field::OUTPORT, field::INPORT),
         Action::set(field::FLAGS_LOOPBACK, 1),

@@ -44,6 +44,8 @@ pub enum RowKey {
     Bfd(Str, Str),
     /// By the ACL, whose UUID the row shares.
     AclId(Uuid),
+    /// By name, of DHCPv4 and of DHCPv6 (`true`).
+    DhcpOption(bool, Str),
     /// A row that is to go: table number and UUID.
     Stale(u8, Uuid),
 }
@@ -70,6 +72,8 @@ impl RowKey {
             RowKey::Meter(_) => sb::TableId::Meter,
             RowKey::Bfd(..) => sb::TableId::Bfd,
             RowKey::AclId(_) => sb::TableId::AclId,
+            RowKey::DhcpOption(false, _) => sb::TableId::DhcpOptions,
+            RowKey::DhcpOption(true, _) => sb::TableId::Dhcpv6Options,
             RowKey::Stale(table, _) => {
                 sb::TableId::from_number(*table).unwrap_or(sb::TableId::SbGlobal)
             }
@@ -85,6 +89,7 @@ impl RowKey {
             | RowKey::HaGroup(name)
             | RowKey::Mirror(name)
             | RowKey::Meter(name)
+            | RowKey::DhcpOption(_, name)
             | RowKey::Port(name) => name.to_string(),
             RowKey::AddressSet(name) | RowKey::PortGroup(name) => name.to_string(),
             RowKey::Datapath(nb)

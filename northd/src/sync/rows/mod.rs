@@ -113,6 +113,8 @@ impl Rows {
                 .map(|(p, i)| RowKey::Bfd(p.clone(), i.clone())),
         );
         dirty.extend(w.acls.keys().map(|acl| RowKey::AclId(*acl)));
+        let options = w.dhcp_options.keys();
+        dirty.extend(options.map(|(v6, name)| RowKey::DhcpOption(*v6, name.clone())));
         dirty.extend(w.stale.iter().map(|(t, r)| RowKey::Stale(*t, *r)));
         if w.rbac {
             dirty.insert(RowKey::Role(rbac::ROLE.into()));

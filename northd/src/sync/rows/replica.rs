@@ -111,6 +111,14 @@ impl Rows {
                 let key = |_: &Arc<sb::AclId>| RowKey::AclId(c.uuid);
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
             }
+            sb::Change::DhcpOptions(c) => {
+                let key = |r: &Arc<sb::DhcpOptions>| RowKey::DhcpOption(false, r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
+            sb::Change::Dhcpv6Options(c) => {
+                let key = |r: &Arc<sb::Dhcpv6Options>| RowKey::DhcpOption(true, r.name.clone());
+                (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))
+            }
             sb::Change::RbacPermission(c) => {
                 let key = |r: &Arc<sb::RbacPermission>| RowKey::Permission(r.table.clone());
                 (c.uuid, c.old.as_ref().map(key), c.new.as_ref().map(key))

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use weft_ovsdb::model::{Map, Str, Uuid};
 
 use super::{RowKey, Rows};
+use crate::features::dhcp::catalog::Known;
 use crate::output::{
     Bfd, Datapath, Dns, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
     ServiceMonitor, StaticMac, TemplateVars,
@@ -35,6 +36,7 @@ pub struct Wanted {
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
     pub(super) bfds: BTreeMap<(Str, Str), SmallVec<[Arc<Bfd>; 1]>>,
     pub(super) acls: FxHashMap<Uuid, u32>,
+    pub(super) dhcp_options: BTreeMap<(bool, Str), &'static Known>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
 }
 
@@ -209,6 +211,15 @@ impl Rows {
                 }
                 RowKey::AclId(*acl)
             }
+            Output::DhcpOption(known) => {
+                let at = (known.v6, Str::from(known.name));
+                if present {
+                    w.dhcp_options.insert(at.clone(), known);
+                } else {
+                    w.dhcp_options.remove(&at);
+                }
+                RowKey::DhcpOption(at.0, at.1)
+            }
             Output::SbGlobal { options, ipsec } => {
                 let new = (options.clone(), *ipsec);
                 if present {
@@ -286,6 +297,7 @@ impl Rows {
                 .get(&(port.clone(), peer.clone()))
                 .is_some_and(|b| !b.is_empty()),
             RowKey::AclId(acl) => w.acls.contains_key(acl),
+            RowKey::DhcpOption(v6, name) => w.dhcp_options.contains_key(&(*v6, name.clone())),
             RowKey::Stale(..) => false,
         }
     }

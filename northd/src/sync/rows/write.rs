@@ -8,6 +8,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::{RowKey, Rows};
+use crate::features::dhcp::catalog::Known;
 use crate::output::{Band, Bfd, Datapath, HaGroup, IpMulticast, Meter, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
@@ -196,6 +197,11 @@ impl Rows {
                 let wanted = self.wanted.bfds.get(&(port.clone(), peer.clone()));
                 if let Some(want) = wanted.and_then(|list| list.first()) {
                     put_bfd(txn, db, uuid, want);
+                }
+            }
+            RowKey::DhcpOption(v6, name) => {
+                if let Some(known) = self.wanted.dhcp_options.get(&(*v6, name.clone())) {
+                    put_dhcp_option(txn, db, uuid, known);
                 }
             }
             RowKey::Stale(..) => {}
@@ -459,6 +465,24 @@ fn put_bfd(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &Bfd) {
     );
 }
 
+fn put_dhcp_option(txn: &mut Txn, db: &sb::Db, uuid: Uuid, known: &Known) {
+    let (name, code, type_) = (known.name.into(), known.code.into(), known.ty.name().into());
+    if known.v6 {
+        let row = sb::Dhcpv6Options { name, code, type_ };
+        put(
+            txn,
+            &db.dhcpv6_options,
+            uuid,
+            &row,
+            sb::dhcpv6_options::ALL,
+            0,
+        );
+    } else {
+        let row = sb::DhcpOptions { name, code, type_ };
+        put(txn, &db.dhcp_options, uuid, &row, sb::dhcp_options::ALL, 0);
+    }
+}
+
 /// Not zero (RFC 5880, 6.8.1); two sessions with one are told apart by their addresses.
 fn discriminator(nb: Uuid) -> i64 {
     i64::from(nb.short().max(1))
@@ -637,6 +661,7 @@ pub(super) fn delete_from(txn: &mut Txn, db: &sb::Db, table: u8, row: Uuid) -> O
         HaChassisGroup ha_chassis_group, Mirror mirror, PortBinding port_binding, MulticastGroup multicast_group,
         AddressSet address_set, PortGroup port_group, StaticMacBinding static_mac_binding, MacBinding mac_binding, Fdb fdb,
         LoadBalancer load_balancer, ServiceMonitor service_monitor, ChassisTemplateVar chassis_template_var,
-        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group, AclId acl_id, Dns dns
+        Meter meter, Bfd bfd, IpMulticast ip_multicast, IgmpGroup igmp_group, AclId acl_id, Dns dns,
+        DhcpOptions dhcp_options, Dhcpv6Options dhcpv6_options
     }
 }
