@@ -35,7 +35,7 @@ fn sb_kind(change: &sb::Change) -> Option<(KindId, bool)> {
     Some(match change {
         sb::Change::PortBinding(c) => (crate::binding::BINDING.id(), c.new.is_some()),
         sb::Change::LogicalFlow(c) => (crate::lflow::LFLOW.id(), c.new.is_some()),
-        sb::Change::AddressSet(c) => (crate::lflow::ADDRESS_SET.id(), c.new.is_some()),
+        sb::Change::AddressSet(c) => (crate::address_set::ADDRESS_SET.id(), c.new.is_some()),
         sb::Change::PortGroup(c) => (crate::port_group::PORT_GROUP.id(), c.new.is_some()),
         sb::Change::LogicalDpGroup(c) => (crate::lflow::DATAPATH_GROUP.id(), c.new.is_some()),
         sb::Change::MulticastGroup(c) => (crate::physical::multicast::GROUP.id(), c.new.is_some()),

@@ -12,8 +12,9 @@ use weft_lang::action::Action as Logical;
 use weft_lang::env::Env;
 use weft_lang::lower::{FlowKind, FlowMatch, Lowered, to_openflow};
 use weft_lang::options::OptionType;
+use weft_lang::template::SetFlows;
 use weft_lang::{
-    Const, Expr, Field, Int, OfField, Pipeline, parse_actions, parse_constants, parse_match,
+    Expr, Field, Int, OfField, Pipeline, Templated, parse_actions, parse_match, to_templates,
 };
 use weft_openflow::{Field as Of, Match};
 use weft_ovsdb::model::{Str, Uuid};
@@ -21,6 +22,7 @@ use weft_schemas::sb;
 
 use crate::actions::dhcp::OptionRow;
 use crate::actions::{self, Encoded};
+use crate::address_set::{self, Open};
 use crate::binding::{BINDING, Place};
 use crate::flow::{Actions, Body, Clause, ConjId, Flow};
 use crate::index::Index;
@@ -39,12 +41,11 @@ pub const LFLOW: Kind<Controller> = Kind::pure(
         "binding",
         "template",
         "address-set",
+        "address-part",
         "port-group",
     ],
     lflow,
 );
-/// Publishes the addresses of a set (`Vec<Int>`), read once for all flows that name it; keyed by row of Address_Set.
-pub const ADDRESS_SET: Kind<Controller> = Kind::pure("address-set", &[], address_set);
 /// Publishes [`LocalMembers`]; keyed by row of Logical_DP_Group.
 pub const DATAPATH_GROUP: Kind<Controller> =
     Kind::pure("datapath-group", &["local-datapath"], datapath_group);
@@ -68,27 +69,6 @@ fn datapath_group(cx: &Cx<'_, Controller>, key: Key) {
     if !members.is_empty() {
         cx.publish(LocalMembers(members));
     }
-}
-
-fn address_set(cx: &Cx<'_, Controller>, key: Key) {
-    let rec = cx.sb_rec();
-    let uuid = key.row();
-    let Some(row) = cx.sb().address_set.tracked(uuid, &rec) else {
-        return;
-    };
-    let mut all = Vec::with_capacity(row.addresses().len());
-    for text in row.addresses().iter() {
-        match parse_constants(text) {
-            Ok((constants, _)) => all.extend(constants.iter().filter_map(Const::as_int).copied()),
-            Err(why) => cx.diagnose(Diagnostic {
-                row: format!("Address_Set {}", row.name()),
-                column: "addresses",
-                message: format!("\"{text}\": {why}: left out"),
-                uuid,
-            }),
-        }
-    }
-    cx.publish(all);
 }
 
 fn lflow(cx: &Cx<'_, Controller>, key: Key) {
@@ -132,6 +112,7 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
         uuid,
     };
     let mut shared = Shared::default();
+    let mut open = Vec::new();
     for (datapath, local) in &datapaths {
         let scope = Scope {
             cx,
@@ -139,11 +120,11 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
             datapath: *datapath,
             key: local.key,
         };
-        let lowered = shared.lower(&parsed.expr, &scope);
+        let (lowered, sets) = &*shared.lower(&parsed.expr, &scope);
         for text in &lowered.inexpressible {
             problem("match", format!("OpenFlow cannot test {text}: never true"));
         }
-        if lowered.flows.is_empty() {
+        if lowered.flows.is_empty() && sets.is_empty() {
             continue;
         }
         let context = actions::Context {
@@ -168,11 +149,21 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
                 for why in &encoded.left_out {
                     problem("actions", format!("{why}: left out of them"));
                 }
-                target.emit(cx, local.key, &lowered, &encoded.actions);
+                for flow in &lowered.flows {
+                    target.emit(cx, local.key, flow, &encoded.actions);
+                }
+                if !sets.is_empty() {
+                    open.push(Open {
+                        dp_key: local.key,
+                        sets: sets.clone(),
+                        actions: Arc::clone(&encoded.actions),
+                    });
+                }
             }
             Err(why) => problem("actions", format!("{why}: left out")),
         }
     }
+    address_set::leave_open(cx, target, open);
 }
 
 /// The option of a name that the southbound has.
@@ -262,48 +253,46 @@ fn describe(row: FlowRef<'_, '_, '_>) -> String {
 }
 
 /// Where the flows of a row go.
-struct Target {
+#[derive(PartialEq)]
+pub(crate) struct Target {
     table: u8,
     priority: u16,
-    uuid: Uuid,
+    /// The row.
+    pub(crate) uuid: Uuid,
 }
 
 impl Target {
-    fn emit(
+    pub(crate) fn emit(
         &self,
         cx: &Cx<'_, Controller>,
         dp_key: u32,
-        lowered: &Lowered,
+        flow: &FlowMatch,
         actions: &Arc<Actions>,
     ) {
-        for flow in &lowered.flows {
-            let matches = matches(dp_key, flow);
-            let id = |n: u32| ConjId {
-                owner: self.uuid,
-                n,
-            };
-            let put = |body: Body| {
-                cx.emit(Output::Flow(Arc::new(Flow {
-                    table: self.table,
-                    priority: self.priority,
-                    cookie: self.uuid.short(),
-                    matches: matches.clone(),
-                    body,
-                })));
-            };
-            match &flow.kind {
-                FlowKind::Apply => put(Body::Actions(Arc::clone(actions))),
-                FlowKind::ApplyConjunction(n) => {
-                    put(Body::Conjunction(id(*n), Arc::clone(actions)))
-                }
-                FlowKind::Clauses(clauses) => clauses.iter().for_each(|clause| {
-                    put(Body::Clause(Clause {
-                        id: id(clause.group),
-                        clause: clause.dimension + 1,
-                        n_clauses: clause.dimensions,
-                    }));
-                }),
-            }
+        let matches = matches(dp_key, flow);
+        let id = |n: u32| ConjId {
+            owner: self.uuid,
+            n,
+        };
+        let put = |body: Body| {
+            cx.emit(Output::Flow(Arc::new(Flow {
+                table: self.table,
+                priority: self.priority,
+                cookie: self.uuid.short(),
+                matches: matches.clone(),
+                body,
+            })));
+        };
+        match &flow.kind {
+            FlowKind::Apply => put(Body::Actions(Arc::clone(actions))),
+            FlowKind::ApplyConjunction(n) => put(Body::Conjunction(id(*n), Arc::clone(actions))),
+            FlowKind::Clauses(clauses) => clauses.iter().for_each(|clause| {
+                put(Body::Clause(Clause {
+                    id: id(clause.group),
+                    clause: clause.dimension + 1,
+                    n_clauses: clause.dimensions,
+                }));
+            }),
         }
     }
 }
@@ -337,7 +326,7 @@ pub(crate) fn of_field(field: OfField) -> Option<Of> {
 /// What has been made for one datapath and serves others as well.
 #[derive(Default)]
 struct Shared {
-    lowered: Option<Arc<Lowered>>,
+    lowered: Option<Arc<(Lowered, Vec<SetFlows>)>>,
     encoded: Vec<(bool, Arc<Done>)>,
 }
 
@@ -349,12 +338,17 @@ struct Done {
 }
 
 impl Shared {
-    fn lower(&mut self, expr: &Expr, scope: &Scope<'_, '_>) -> Arc<Lowered> {
+    /// The flows of a match, and what large sets bring to them.
+    fn lower(&mut self, expr: &Expr, scope: &Scope<'_, '_>) -> Arc<(Lowered, Vec<SetFlows>)> {
         if let Some(lowered) = &self.lowered {
             return Arc::clone(lowered);
         }
-        let lowered = Arc::new(to_openflow(expr, scope));
-        if lowered.asked.is_empty() {
+        let large = |name: &str| address_set::is_large(scope.cx, name);
+        let lowered = Arc::new(match to_templates(expr, scope, large) {
+            Some(Templated { rest, sets }) => (rest, sets),
+            None => (to_openflow(expr, scope), Vec::new()),
+        });
+        if lowered.0.asked.is_empty() {
             self.lowered = Some(Arc::clone(&lowered));
         }
         lowered
@@ -436,11 +430,7 @@ impl Env for Scope<'_, '_> {
     }
 
     fn address_set(&self, name: &str) -> Option<Vec<Int>> {
-        let uuid = self.cx.lookup_one(Index::AddressSetByName, name)?;
-        let members = self
-            .cx
-            .value::<Vec<Int>>(ADDRESS_SET.id(), Key::Row(uuid))?;
-        Some((*members).clone())
+        address_set::members(self.cx, name)
     }
 
     fn port_group(&self, field: Field, name: &str) -> Option<Vec<u32>> {

@@ -15,6 +15,7 @@
 
 pub mod actions;
 pub mod address;
+pub mod address_set;
 pub mod advert;
 pub mod ageing;
 pub mod binding;

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         grpc: args.grpc.clone(),
         settings: Settings {
             chassis: chassis.map(Into::into),
+            ..Settings::default()
         },
     };
     let daemon = match weft_daemon::start(identity, &args.daemon) {

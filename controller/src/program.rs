@@ -43,6 +43,8 @@ pub struct Inputs {
 pub struct Settings {
     /// `-n`: the name of this chassis, whatever the database says.
     pub chassis: Option<Str>,
+    /// Address sets of more members are read in parts; so that tests need not be large.
+    pub large_set: Option<usize>,
 }
 
 /// What a unit can depend on.
@@ -67,13 +69,15 @@ pub enum Key {
     Global,
     /// A row, southbound or local as the kind has it.
     Row(Uuid),
+    /// A part of what a row stands for.
+    Part(Uuid, u8),
 }
 
 impl Key {
     /// The row of a kind that has one unit per row.
     pub fn row(self) -> Uuid {
         match self {
-            Key::Row(uuid) => uuid,
+            Key::Row(uuid) | Key::Part(uuid, _) => uuid,
             Key::Global => Uuid(0),
         }
     }
@@ -175,9 +179,13 @@ const KINDS: &[Kind<Controller>] = &[
     crate::template::TEMPLATE,
     crate::physical::hairpin::HAIRPIN,
     crate::lflow::DATAPATH_GROUP,
-    crate::lflow::ADDRESS_SET,
+    crate::address_set::TEXTS,
+    crate::address_set::PART_TEXTS,
+    crate::address_set::PART,
+    crate::address_set::ADDRESS_SET,
     crate::port_group::PORT_GROUP,
     crate::lflow::LFLOW,
+    crate::address_set::LFLOW_PART,
 ];
 
 /// Records what is read of the southbound.

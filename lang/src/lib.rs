@@ -18,6 +18,7 @@ mod parse;
 mod parse_action;
 mod simplify;
 mod suggest;
+pub mod template;
 
 pub use action::{Action, Pipeline};
 pub use action_text::Actions;
@@ -34,3 +35,4 @@ pub use packet::{FieldReader, Packet};
 pub use parse::{parse_constants, parse_match};
 pub use parse_action::{const_address, parse_actions};
 pub use simplify::simplify;
+pub use template::{Templated, to_templates};

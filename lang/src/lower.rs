@@ -469,7 +469,7 @@ fn range_cubes(field: Field, low: u128, high: u128) -> Vec<Cube> {
     cubes
 }
 
-fn equal_cube(field: Field, int: &Int) -> Cube {
+pub(crate) fn equal_cube(field: Field, int: &Int) -> Cube {
     bits_cube(field, int.value(), int.mask().unwrap_or(u128::MAX))
 }
 

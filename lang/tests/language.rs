@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use weft_lang::field::{self, Home, Level};
 use weft_lang::{Const, Env, Expr, Field, Format, Int, OfField, Packet, Predicate, RelOp, Str};
-use weft_lang::{annotate, check, eval, parse_match, simplify, to_openflow};
+use weft_lang::{
+    FlowMatch, Lowered, Templated, annotate, check, eval, parse_match, simplify, to_openflow,
+    to_templates,
+};
 
 struct Names {
     sets: BTreeMap<&'static str, Vec<Int>>,
@@ -236,6 +239,92 @@ proptest! {
     fn parsers_never_panic(text in "[a-z0-9.$@\"(){}\\[\\]=<>!&|;:,/ -]{0,60}") {
         let _ = parse_match(&text);
         let _ = weft_lang::parse_actions(&text);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+
+    #[test]
+    fn members_in_place_of_made_up_ones_mean_the_same(
+        (first, second, on) in (expr(), expr(), proptest::sample::select(vec![field::IP4_SRC, field::IP6_DST, field::ETH_SRC])),
+        packets in proptest::collection::vec(packet(), 12),
+    ) {
+        let env = names();
+        let compared = on.in_set("as1");
+        for expr in [
+            Expr::all([compared.clone(), first.clone()]),
+            Expr::any([Expr::all([compared.clone(), first.clone()]), second.clone()]),
+            Expr::all([Expr::any([compared, first]), second]),
+        ] {
+            let Some(templated) = to_templates(&expr, &env, |set| set == "as1") else {
+                continue;
+            };
+            let whole = instantiated(&templated, &env);
+            for packet in &packets {
+                let wanted = eval(&expr, packet, &env);
+                prop_assert_eq!(whole.matches(packet), wanted, "{} on {:?}\n{:?}", expr, packet.nonzero().collect::<Vec<_>>(), whole);
+            }
+        }
+    }
+}
+
+/// The flows with the members that sets have.
+fn instantiated(templated: &Templated, env: &Names) -> Lowered {
+    let mut whole = templated.rest.clone();
+    for set in &templated.sets {
+        let members = env.address_set(&set.set).unwrap();
+        for bits in members.iter().filter_map(|member| set.member(member)) {
+            let flows = set.flows.iter().map(|flow| FlowMatch {
+                fields: flow.fields.iter().chain(&bits).copied().collect(),
+                kind: flow.kind.clone(),
+            });
+            whole.flows.extend(flows);
+        }
+    }
+    whole
+}
+
+#[test]
+fn what_can_be_templated() {
+    let env = names();
+    let sets = |text: &str| {
+        let templated = to_templates(&parse_match(text).unwrap(), &env, |set| set == "as1")?;
+        Some((
+            templated.rest.flows.len(),
+            templated
+                .sets
+                .iter()
+                .map(|set| set.flows.len())
+                .collect::<Vec<_>>(),
+        ))
+    };
+    assert_eq!(sets("ip4.src == $as1"), Some((0, vec![1])));
+    assert_eq!(sets("ip4.src == $as1 && tcp.dst == 80"), Some((0, vec![1])));
+    // A conjunctive match: clauses for ports, the flow that applies, and a clause for each member.
+    assert_eq!(
+        sets("ip4.src == $as1 && tcp.dst == {80, 443}"),
+        Some((3, vec![1]))
+    );
+    assert_eq!(
+        sets("ip4.src == $as1 && ip4.dst == $as1"),
+        Some((1, vec![1, 1]))
+    );
+    assert_eq!(
+        sets("ip4.src == $as1 || ip6.src == $as1 || udp"),
+        Some((2, vec![1, 1]))
+    );
+    assert_eq!(sets("ip4.src == {$as1, 10.0.0.7}"), Some((1, vec![1])));
+    for not in [
+        "ip4.src == $empty",
+        "ip4.src != $as1",
+        "!(ip4.src == $as1)",
+        "ip4.src == $as1 && ip4.src == 10.0.0.0/8",
+        "ip4.src == $as1 || (ip4.src == $as1 && tcp)",
+        "tcp.dst == $as1",
+        "eth.dst == $as1 && eth.mcast",
+    ] {
+        assert_eq!(sets(not), None, "{not}");
     }
 }
 

@@ -17,6 +17,12 @@ use super::{
     settings, text, uuid,
 };
 
+/// Sets of a few members count as large.
+pub const LARGE_SETS: Settings = Settings {
+    chassis: None,
+    large_set: Some(6),
+};
+
 /// Random databases, and a core that follows their changes.
 pub struct World {
     rng: SmallRng,
@@ -28,7 +34,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut world = World {
             rng: SmallRng::seed_from_u64(seed),
-            core: Core::new(Settings::default()).unwrap(),
+            core: Core::new(LARGE_SETS).unwrap(),
             installer: Installer::default(),
         };
         world.vs(vec![
@@ -467,7 +473,10 @@ impl World {
                 let n = self.pick(2);
                 let count = self.pick(12);
                 let addresses: Vec<Str> = (0..count)
-                    .map(|_| format!("10.0.{}.{}", self.pick(2), self.pick(9)).into())
+                    .map(|_| match self.pick(20) {
+                        0 => s("no address"),
+                        _ => format!("10.0.{}.{}", self.pick(2), self.pick(9)).into(),
+                    })
                     .collect();
                 let row = sb::AddressSet {
                     name: format!("as{}", n + 1).into(),
@@ -696,7 +705,7 @@ impl World {
     pub fn compare(&mut self, what: &str) {
         let differences = self.core.audit().unwrap();
         assert!(differences.is_empty(), "{what}: {differences:#?}");
-        let mut fresh = Core::new(Settings::default()).unwrap();
+        let mut fresh = Core::new(LARGE_SETS).unwrap();
         fresh.ledgers = self.core.ledgers.clone();
         fresh.apply_vs(everything_vs(&self.core.inputs.vs), true);
         fresh.apply_sb(everything(&self.core.inputs.sb), true);

@@ -62,14 +62,27 @@ fn one_address_into_a_large_set() {
         false,
     );
     let mut settled = Settled::new(core);
-    // The set, and the two rules that name it.
+    // The set, its parts as texts, the part that grew, and what it makes of the two rules that name the set.
+    let few = 2 + 64 + 1 + 2;
     let grown = settled.change(vec![address_set(0, "big", addresses(LARGE + 1))]);
-    assert_eq!(grown, [3, 2, 0, 2]);
+    assert_eq!(grown, [few, 2, 0, 2]);
     let shrunk = settled.change(vec![address_set(0, "big", addresses(LARGE))]);
-    assert_eq!(shrunk, [3, 0, 2, 2]);
+    assert_eq!(shrunk, [few, 0, 2, 2]);
     // A set that nobody names.
     let unread = settled.change(vec![address_set(1, "idle", addresses(10))]);
-    assert_eq!(unread, [1, 0, 0, 0]);
+    assert_eq!(unread, [3, 0, 0, 0]);
+    // A rule that cannot leave the set open has all of it.
+    let whole = settled.change(vec![rule(
+        103,
+        1000,
+        "ip4.src == $big && ip4.src == 10.0.0.0/16",
+    )]);
+    assert_eq!(whole[1], LARGE);
+    // A set that becomes small is read as a whole, with the same flows for whom stays.
+    let small = settled.change(vec![address_set(0, "big", addresses(1000))]);
+    assert_eq!(small[1..], [0, 3 * (LARGE - 1000), 3 * (LARGE - 1000)]);
+    let large = settled.change(vec![address_set(0, "big", addresses(LARGE))]);
+    assert_eq!(large[1..], [3 * (LARGE - 1000), 0, 3 * (LARGE - 1000)]);
 }
 
 #[test]

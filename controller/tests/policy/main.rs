@@ -30,7 +30,11 @@ fn switch_with(ports: usize) -> Core {
 
 /// A core with one switch and `ports` ports `p1`, `p2` ... on it, of which the first `here` are attached here.
 fn switch_with_some(ports: usize, here: usize) -> Core {
-    let mut core = Core::new(Settings::default()).unwrap();
+    switch_under(Settings::default(), ports, here)
+}
+
+fn switch_under(options: Settings, ports: usize, here: usize) -> Core {
+    let mut core = Core::new(options).unwrap();
     let settings = [
         ("system-id", "c0"),
         ("ovn-encap-type", "geneve"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use weft_controller::install::Installer;
+use weft_controller::program::Settings;
 use weft_lang::env::Env;
 use weft_lang::eval::{eval, microflow};
 use weft_lang::packet::Packet;
@@ -12,7 +13,7 @@ use weft_lang::{Const, Int, parse_constants, parse_match};
 use weft_schemas::sb;
 
 use super::table::FlowTable;
-use super::{address_set, port_group, rule, switch_with};
+use super::{address_set, port_group, rule, switch_under};
 
 const PORTS: usize = 8;
 const SETS: usize = 3;
@@ -175,7 +176,12 @@ fn expected(written: &Written, packet: &Packet) -> Vec<u64> {
 
 fn play(seed: u64, edits: usize) {
     let mut draw = Draw(SmallRng::seed_from_u64(seed));
-    let mut core = switch_with(PORTS);
+    // Some sets are put together of parts.
+    let settings = Settings {
+        large_set: Some(4),
+        ..Settings::default()
+    };
+    let mut core = switch_under(settings, PORTS, PORTS);
     let (mut installer, mut table) = (Installer::default(), FlowTable::default());
     let mut written = Written::default();
     let (mut decided, mut conjunctive) = (0, 0);
