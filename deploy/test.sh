@@ -7,7 +7,7 @@ export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
-want=(openvswitch-switch ovn-central ovn-host ovn-common iproute2 iputils-ping tcpdump openssl socat bind9-dnsutils ndisc6 isc-dhcp-client)
+want=(openvswitch-switch ovn-central ovn-host ovn-common iproute2 iputils-ping tcpdump openssl socat bind9-dnsutils ndisc6 isc-dhcp-client isc-dhcp-server)
 missing=()
 for p in "${want[@]}"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")

@@ -1,4 +1,4 @@
-//! The DHCP client of the ISC in a VM.
+//! The DHCP client and server of the ISC in VMs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,10 @@ domain=$new_domain_name mtu=$new_interface_mtu host=$new_host_name lease=$new_dh
 server=$new_dhcp_server_identifier file=$new_bootfile_name ip6=$new_ip6_address dns6=$new_dhcp6_name_servers \
 search6=$new_dhcp6_domain_search" >> "$EVENTS"
 case $reason in
-BOUND | REBOOT | RENEW | REBIND) ip addr replace "$new_ip_address/$new_subnet_mask" dev "$interface" ;;
+BOUND | REBOOT | RENEW | REBIND)
+    ip addr replace "$new_ip_address/$new_subnet_mask" dev "$interface"
+    [ -z "$new_routers" ] || ip route replace default via "${new_routers%% *}" dev "$interface"
+    ;;
 BOUND6 | RENEW6 | REBIND6) ip addr replace "$new_ip6_address/64" dev "$interface" nodad ;;
 esac
 exit 0
@@ -73,6 +76,26 @@ impl Lab {
             ),
         );
         (client, done)
+    }
+}
+
+impl Lab {
+    /// Runs the server of the ISC in a VM until the lab ends, with a configuration as dhcpd.conf(5) has it.
+    #[track_caller]
+    pub fn dhcpd(&self, vm: &str, config: &str) {
+        let dir = self.host_dir(&self.hosts()[0]).join(format!("dhcpd-{vm}"));
+        fs::create_dir_all(&dir).expect("the lab's folder can be written");
+        for (name, text) in [("dhcpd.conf", config), ("leases", "")] {
+            fs::write(dir.join(name), text).expect("the lab's folder can be written");
+        }
+        let dir = dir.display();
+        self.vm_run(
+            vm,
+            &format!(
+                "timeout 60 dhcpd -4 -q -cf {dir}/dhcpd.conf -lf {dir}/leases -pf {dir}/dhcpd.pid {vm}"
+            ),
+        )
+        .ok();
     }
 }
 

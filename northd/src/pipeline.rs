@@ -402,6 +402,12 @@ registers! {
     DNAT_LOCAL: Router = RegisterField::bit(9, 4);
     /// The next hop of the connection is known from its first packet.
     ECMP_REPLY_KNOWN: Router = RegisterField::bit(9, 5);
+    /// The chassis has found it to be a message to be relayed.
+    DHCP_RELAYED: Router = RegisterField::bit(9, 7);
+    /// The chassis has seen what may be a message to be relayed.
+    DHCP_RELAY_SEEN: Router = RegisterField::bit(9, 8);
+    /// Which address of the router an answer to be relayed came for.
+    DHCP_RELAY_OF: Router = RegisterField::whole(Register::Reg(2));
     /// The chain of policies that is being followed is not the first one.
     POLICY_CHAINED: Router = RegisterField::bit(9, 15);
     /// Its number.
@@ -618,6 +624,9 @@ mod tests {
         ("ND_RA_READY", "LB_ORIGINAL_IP4_ROUTER"),
         ("ND_RA_READY", "LB_ORIGINAL_IP6_ROUTER"),
         ("LB_ORIGINAL_IP4_ROUTER", "LB_ORIGINAL_IP6_ROUTER"),
+        // Needed no longer once the packet leaves the stage of packets to the router.
+        ("NEXT_HOP_IP6", "DHCP_RELAY_OF"),
+        ("DHCP_RELAY_OF", "LB_ORIGINAL_IP6_ROUTER"),
         // Translated before policies are looked at.
         ("POLICY_CHAIN", "LB_ORIGINAL_PORT_ROUTER"),
         // xxreg1 holds it from the choice of the route on; the route table is chosen by then.

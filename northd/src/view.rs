@@ -70,6 +70,7 @@ tables! { nb NbReads
     health_check load_balancer_health_check LoadBalancerHealthCheck
     template_var chassis_template_var ChassisTemplateVar
     dhcp_options dhcp_options DhcpOptions
+    dhcp_relay dhcp_relay DhcpRelay
     dns dns Dns
     meter meter Meter
     meter_band meter_band MeterBand

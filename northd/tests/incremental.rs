@@ -319,6 +319,7 @@ impl Random for nb::LogicalRouterPort {
             networks: d.some(3, NETWORKS),
             enabled: d.flag(),
             peer: d.maybe(25, ROUTER_PORTS),
+            dhcp_relay: d.chance(25).then(|| d.any::<nb::DhcpRelay>()),
             gateway_chassis: if d.chance(30) {
                 d.anys::<nb::GatewayChassis>(2)
             } else {
@@ -691,6 +692,16 @@ impl Random for nb::Dns {
     }
 }
 
+impl Random for nb::DhcpRelay {
+    fn random(d: &mut Dice) -> Self {
+        nb::DhcpRelay {
+            name: d.pick(NAMES),
+            servers: d.maybe(80, &["192.168.0.2", "10.0.1.7", "fd00::7", "bad"]),
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::DhcpOptions {
     fn random(d: &mut Dice) -> Self {
         nb::DhcpOptions {
@@ -976,6 +987,7 @@ databases! {
         2 ChassisTemplateVar chassis_template_var
         3 Dns dns
         6 DhcpOptions dhcp_options
+        2 DhcpRelay dhcp_relay
         3 Meter meter
         2 MeterBand meter_band
         3 Copp copp

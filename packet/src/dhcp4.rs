@@ -10,6 +10,12 @@ const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
 const BROADCAST: u8 = 0x80;
+/// Places of fields.
+const HOPS: usize = 3;
+const YOURS: usize = 16;
+const RELAY: usize = 24;
+/// A message that has passed as many relays goes round in circles.
+const MOST_HOPS: u8 = 16;
 
 /// Numbers of options (RFC 2132).
 pub mod option {
@@ -148,7 +154,7 @@ impl<'a> Request<'a> {
     pub fn answer(&self, kind: Kind, yours: Ipv4Addr, next_server: Option<Ipv4Addr>) -> Answer {
         let mut bytes = self.fixed.to_vec();
         bytes[0] = BOOT_REPLY;
-        bytes[16..20].copy_from_slice(&yours.octets());
+        bytes[YOURS..YOURS + 4].copy_from_slice(&yours.octets());
         if let Some(server) = next_server {
             bytes[20..24].copy_from_slice(&server.octets());
         }
@@ -180,6 +186,66 @@ impl Answer {
         self.0.extend([option::PAD; 4]);
         self.0
     }
+}
+
+/// A client's message as a relay passes it on.
+///
+/// # Errors
+/// When it is none, or another relay has passed it on already, or it has come too far (RFC 1542, section 4.1.1).
+pub fn relayed(payload: &[u8], relay: Ipv4Addr) -> Result<Vec<u8>, ParseError> {
+    Request::parse(payload)?;
+    let mut out = payload.to_vec();
+    if !ip_at(&out, RELAY).is_unspecified() {
+        return Err(ParseError::Other("a message that no relay has passed on"));
+    }
+    if out[HOPS] >= MOST_HOPS {
+        return Err(ParseError::Malformed("DHCP hops"));
+    }
+    out[HOPS] += 1;
+    out[RELAY..RELAY + 4].copy_from_slice(&relay.octets());
+    Ok(out)
+}
+
+/// Where a relay delivers a server's message: the client's hardware address, and its IP address if it can receive at one.
+///
+/// # Errors
+/// When it is none, or not this server's to this relay.
+pub fn delivery(
+    payload: &[u8],
+    relay: Ipv4Addr,
+    server: Ipv4Addr,
+) -> Result<(crate::Mac, Ipv4Addr), ParseError> {
+    const WHAT: &str = "DHCP";
+    let fixed = payload.get(..FIXED).ok_or(ParseError::Short(WHAT))?;
+    if fixed[0] != BOOT_REPLY || array::<4>(payload, FIXED, WHAT)? != COOKIE {
+        return Err(ParseError::Other("a message of a DHCP server"));
+    }
+    let (mut kind, mut from) = (None, None);
+    for (code, value) in options(&payload[FIXED + 4..]) {
+        match (code, value) {
+            (option::MESSAGE_TYPE, &[number]) => kind = Kind::from_number(number),
+            (option::SERVER_ID, &[a, b, c, d]) => from = Some(Ipv4Addr::new(a, b, c, d)),
+            _ => {}
+        }
+    }
+    if ip_at(fixed, RELAY) != relay || from != Some(server) {
+        return Err(ParseError::Other("an answer of this server to this relay"));
+    }
+    let seen = Request {
+        fixed,
+        kind: kind.ok_or(ParseError::Other("DHCP: no kind of message"))?,
+        requested: None,
+        etherboot: false,
+    };
+    let (yours, own) = (ip_at(fixed, YOURS), seen.client_ip());
+    let to = match seen.kind {
+        Kind::Nak => Ipv4Addr::BROADCAST,
+        Kind::Offer | Kind::Ack if seen.wants_broadcast() => Ipv4Addr::BROADCAST,
+        Kind::Offer | Kind::Ack if !yours.is_unspecified() => yours,
+        Kind::Ack if !own.is_unspecified() => own,
+        _ => return Err(ParseError::Other("an answer to a client")),
+    };
+    Ok((seen.client_mac(), to))
 }
 
 fn ip_at(fixed: &[u8], at: usize) -> Ipv4Addr {
@@ -259,5 +325,37 @@ mod tests {
         assert!(with(0, 2), "of a server");
         assert!(with(FIXED, 0), "no cookie");
         assert!((0..FIXED + 7).all(|len| Request::parse(&good[..len]).is_err()));
+    }
+
+    #[test]
+    fn a_message_is_relayed_once() {
+        let (relay, server) = (Ipv4Addr::new(10, 1, 0, 254), Ipv4Addr::new(10, 2, 0, 5));
+        let asked = relayed(&message(&[53, 1, 1]), relay).unwrap();
+        assert_eq!((asked[HOPS], ip_at(&asked, RELAY)), (1, relay));
+        assert!(relayed(&asked, relay).is_err());
+        let mut far = message(&[53, 1, 1]);
+        far[HOPS] = MOST_HOPS;
+        assert!(relayed(&far, relay).is_err());
+
+        let yours = Ipv4Addr::new(10, 1, 0, 1);
+        let answer = |kind, flags: u8, id: Ipv4Addr| {
+            let [a, b, c, d] = id.octets();
+            let mut bytes = asked[..FIXED + 4].to_vec();
+            bytes[0] = BOOT_REPLY;
+            bytes[10] = flags;
+            bytes[YOURS..YOURS + 4].copy_from_slice(&yours.octets());
+            bytes.extend([53, 1, kind as u8, 54, 4, a, b, c, d]);
+            delivery(&bytes, relay, server).map(|(_, to)| to)
+        };
+        assert_eq!(answer(Kind::Offer, 0, server), Ok(yours));
+        assert_eq!(answer(Kind::Ack, 0, server), Ok(yours));
+        assert_eq!(
+            answer(Kind::Ack, BROADCAST, server),
+            Ok(Ipv4Addr::BROADCAST)
+        );
+        assert_eq!(answer(Kind::Nak, 0, server), Ok(Ipv4Addr::BROADCAST));
+        assert!(answer(Kind::Discover, 0, server).is_err());
+        assert!(answer(Kind::Offer, 0, relay).is_err(), "another server");
+        assert!(delivery(&asked, relay, server).is_err(), "a question");
     }
 }

@@ -1,7 +1,9 @@
-//! `put_dhcp_opts` and `put_dhcpv6_opts`: the answer's options ride along in the user data, ready to be copied into it.
+//! DHCP. `put_dhcp_opts` and `put_dhcpv6_opts`: the answer's options ride along in the user data, ready to be copied into it.
 //!
 //! After the place of the result: of DHCPv4 the offered address, then options as in packets (code and
 //! length of a byte each); of DHCPv6 options as in packets (two bytes each), the offered address as one of them.
+
+use std::net::IpAddr;
 
 use weft_lang::Field;
 use weft_lang::action::{OptionsKind, PacketOption};
@@ -69,6 +71,24 @@ impl Encoder<'_, '_> {
             params.extend(value);
         }
         self.send(Opcode::PutDhcpOpts, &params, true, None);
+        Ok(())
+    }
+
+    /// Asks the controller whether a message is to be relayed.
+    pub(super) fn relay_dhcp(
+        &mut self,
+        opcode: Opcode,
+        result: Field,
+        relay: IpAddr,
+        server: IpAddr,
+    ) -> Done {
+        let (IpAddr::V4(relay), IpAddr::V4(server)) = (relay, server) else {
+            return Err(Unsupported::Action(format!("{} of IPv6", opcode.name())));
+        };
+        let mut params = self.verdict(Some(result))?.to_vec();
+        params.extend(relay.octets());
+        params.extend(server.octets());
+        self.send(opcode, &params, true, None);
         Ok(())
     }
 

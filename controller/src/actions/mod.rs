@@ -229,6 +229,12 @@ impl Encoder<'_, '_> {
             ) => {
                 self.put_dhcp(*kind, *result, options)?;
             }
+            Logical::DhcpRelayReqChk(result, relay, server) => {
+                self.relay_dhcp(Opcode::DhcpRelayReqChk, *result, *relay, *server)?;
+            }
+            Logical::DhcpRelayRespChk(result, relay, server) => {
+                self.relay_dhcp(Opcode::DhcpRelayRespChk, *result, *relay, *server)?;
+            }
             Logical::TriggerEvent(event) => self.trigger_event(event),
             Logical::BindVport(port, parent) => self.bind_vport(port, *parent)?,
             Logical::CommitEcmpNh { ipv6, proto } => self.commit_ecmp_nh(*ipv6, *proto),

@@ -83,6 +83,10 @@ opcodes! {
     SctpAbort = 24 "sctp_abort";
     /// reg14 port, eth_src MAC.
     PutFdb = 25 "put_fdb";
+    /// Result, address of the relay, address of the server.
+    DhcpRelayReqChk = 26 "dhcp_relay_req_chk";
+    /// Result, address of the relay, address of the server.
+    DhcpRelayRespChk = 27 "dhcp_relay_resp_chk";
 }
 
 impl Opcode {

@@ -19,6 +19,7 @@ mod bfd;
 mod complaints;
 mod dhcp4;
 mod dhcp6;
+mod dhcp_relay;
 mod dns;
 mod event;
 mod fdb;

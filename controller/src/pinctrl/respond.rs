@@ -6,8 +6,8 @@ use weft_packet::{Frame, Ip, ParseError};
 use super::learner::Learned;
 use super::waiting::Hop;
 use super::{
-    acl_log, arp, dhcp4, dhcp6, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, nd_ra, neighbors,
-    reject, reset, vport,
+    acl_log, arp, dhcp_relay, dhcp4, dhcp6, fdb, frag_mtu, icmp, inject, nd_na, nd_ns, nd_ra,
+    neighbors, reject, reset, vport,
 };
 use crate::actions::opcode::Opcode;
 
@@ -120,6 +120,7 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         Opcode::BindVport => return vport::respond(request),
         Opcode::PutIcmp4FragMtu | Opcode::PutIcmp6FragMtu => return frag_mtu::respond(request),
         Opcode::PutDhcpOpts => return dhcp4::respond(request),
+        Opcode::DhcpRelayReqChk | Opcode::DhcpRelayRespChk => return dhcp_relay::respond(request),
         Opcode::PutDhcpv6Opts => return dhcp6::respond(request),
         Opcode::NdNa => nd_na::packet(request, false)?,
         Opcode::NdNaRouter => nd_na::packet(request, true)?,

@@ -70,6 +70,7 @@ const ACTIONS: &[&str] = &[
     "nonsense(1);",
     "reg0[3] = put_dhcp_opts(offerip = 10.0.0.1, router = 10.0.0.254, mtu = 1400); next;",
     "reg0[3] = put_dhcpv6_opts(ia_addr = fd00::1, server_id = 0a:00:00:00:ff:02); next;",
+    "reg9[7] = dhcp_relay_req_chk(10.0.0.254, 10.1.0.1); next;",
     "clone { outport = \"p5\"; output; }; next;",
     "reg8[0..15] = select(1=20, 2=30);",
     "reg0[4] = dns_lookup(); next;",

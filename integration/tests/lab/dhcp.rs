@@ -193,3 +193,44 @@ pub fn only_the_owner_answers_for_a_host_outside(impls: Impls) {
         assert_eq!(these.count(), 1, "{kind}: {answers:#?}");
     }
 }
+
+/// A server behind a router, which passes on what its clients send to everybody.
+pub fn a_router_passes_questions_on(impls: Impls) {
+    let lab = Lab::new(impls, 2);
+    lab.nb("lr-add r");
+    for n in 1..=2 {
+        lab.nb(&format!(
+            "ls-add s{n}
+             lrp-add r r-s{n} 0a:00:00:00:ff:0{n} 10.{n}.0.254/24
+             lsp-add s{n} s{n}-r
+             lsp-set-type s{n}-r router
+             lsp-set-options s{n}-r router-port=r-s{n}
+             lsp-set-addresses s{n}-r router
+             lsp-add s{n} p{n}
+             lsp-set-addresses p{n} '0a:00:00:00:00:0{n} 10.{n}.0.{n}'"
+        ));
+    }
+    lab.nb("--id=@relay create dhcp_relay name=relay servers=10.2.0.2 -- set logical_router_port r-s1 dhcp_relay=@relay");
+    lab.vm("h1", "p1", "0a:00:00:00:00:01");
+    lab.vm("h2", "p2", "0a:00:00:00:00:02 10.2.0.2/24 via 10.2.0.254");
+    lab.ready();
+    lab.dhcpd(
+        "p2",
+        "default-lease-time 60; max-lease-time 60; authoritative;
+         subnet 10.2.0.0 netmask 255.255.255.0 { }
+         subnet 10.1.0.0 netmask 255.255.255.0 {
+             range 10.1.0.1 10.1.0.1;
+             option routers 10.1.0.254;
+             option dhcp-renewal-time 2;
+         }",
+    );
+    let client = lab.dhclient("p1", "-4");
+    client.knows(&[
+        "BOUND",
+        "ip=10.1.0.1",
+        "server=10.2.0.2",
+        "routers=10.1.0.254",
+    ]);
+    lab.reaches_with_ttl("p1", "10.2.0.2", 63);
+    client.next("RENEW ip=10.1.0.1");
+}

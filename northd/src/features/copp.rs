@@ -65,6 +65,7 @@ fn protocol(actions: &[Action]) -> Option<&'static str> {
             Action::PutOptions(OptionsKind::Dhcpv4, ..) => "dhcpv4-opts",
             Action::PutOptions(OptionsKind::Dhcpv6, ..) => "dhcpv6-opts",
             Action::PutOptions(OptionsKind::NdRa, ..) => "nd-ra-opts",
+            Action::DhcpRelayReqChk(..) | Action::DhcpRelayRespChk(..) => "dhcpv4-relay",
             Action::TriggerEvent(_) => "event-elb",
             Action::Igmp => "igmp",
             _ => return None,

@@ -255,3 +255,28 @@ fn the_southbound_lists_every_option_once() {
         }
     }
 }
+
+#[test]
+fn a_router_port_relays() {
+    let mut bed = Bed::new();
+    let switch = bed.switch("sw");
+    bed.router_on(switch, "r", "0a:00:00:00:ff:01", &["10.1.0.254/24"]);
+    let relay = bed.insert(nb::DhcpRelay {
+        name: "relay".into(),
+        servers: Some("10.2.0.5".into()),
+        ..nb::DhcpRelay::default()
+    });
+    assert_eq!(bed.all_flows("udp.dst == 67"), "");
+    bed.edit_router_port("r-sw", |row| row.dhcp_relay = Some(relay));
+    insta::assert_snapshot!(bed.all_flows("udp.dst == 67"));
+    bed.put(
+        relay,
+        nb::DhcpRelay {
+            name: "relay".into(),
+            servers: Some("10.2.0.5, 10.2.0.6".into()),
+            ..nb::DhcpRelay::default()
+        },
+    );
+    assert_eq!(bed.all_flows("udp.dst == 67"), "");
+    assert!(bed.diagnostics().contains("is not one IPv4 address"));
+}
