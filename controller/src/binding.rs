@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::local_datapaths::{LINK, SEED};
 use crate::patch::PATCH;
 use crate::physical::PORT;
+use crate::physical::chassis_mac::CHASSIS_MAC;
 use crate::physical::port_security::PORT_SECURITY;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::zones::PORT_ZONE;
@@ -121,6 +122,9 @@ fn demand_consequences(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>, place:
     let kind = &**row.type_();
     if matches!(kind, "patch" | "l3gateway") {
         cx.demand(LINK.id(), key);
+    }
+    if kind == "patch" {
+        cx.demand(CHASSIS_MAC.id(), key);
     }
     if matches!(kind, "localnet" | "l2gateway") {
         cx.demand(PATCH.id(), key);

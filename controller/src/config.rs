@@ -244,7 +244,8 @@ fn list(text: Option<&Str>) -> Vec<Str> {
 }
 
 /// The pairs of a list like `physnet1:br-eth0,physnet2:br-eth1`; the value may hold colons.
-fn pairs(text: Option<&Str>) -> Vec<(Str, Str)> {
+/// `name:value,name:value`; values may have colons of their own.
+pub(crate) fn pairs(text: Option<&Str>) -> Vec<(Str, Str)> {
     list(text)
         .iter()
         .filter_map(|pair| pair.split_once(':'))

@@ -167,6 +167,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::zones::DATAPATH_ZONES,
     crate::physical::DEFAULTS,
     crate::physical::PORT,
+    crate::physical::chassis_mac::CHASSIS_MAC,
     crate::physical::tunnel::INPUT,
     crate::physical::multicast::GROUP,
     crate::physical::port_security::PORT_SECURITY,

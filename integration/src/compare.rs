@@ -2,6 +2,8 @@
 
 pub mod acl;
 pub mod lb;
+pub mod nat;
+pub mod route;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -289,6 +289,7 @@ impl Random for nb::LogicalRouter {
                     ("requested-tnl-key", NUMBERS),
                     ("always_learn_from_arp_request", BOOLS),
                     ("dynamic_neigh_routers", BOOLS),
+                    ("disable_garp_rarp", BOOLS),
                     ("mcast_relay", &["true", "true", "false"]),
                     (
                         "mac_binding_age_threshold",

@@ -8,6 +8,8 @@ use crate::{Ethernet, Frame, Mac, ParseError, array, ethertype};
 pub const REQUEST: u16 = 1;
 /// Answers.
 pub const REPLY: u16 = 2;
+/// Asks for the sender's own address (RARP).
+pub const REVERSE_REQUEST: u16 = 3;
 
 /// An ARP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,20 @@ pub fn request(sha: Mac, spa: Ipv4Addr, tpa: Ipv4Addr) -> Vec<u8> {
 #[must_use]
 pub fn gratuitous(mac: Mac, ip: Ipv4Addr) -> Vec<u8> {
     request(mac, ip, ip)
+}
+
+/// A broadcast frame by which switches learn where `mac` is although it has no IPv4 address (RFC 903: a request for one's
+/// own).
+#[must_use]
+pub fn reverse(mac: Mac) -> Vec<u8> {
+    let arp = Arp {
+        op: REVERSE_REQUEST,
+        sha: mac,
+        spa: Ipv4Addr::UNSPECIFIED,
+        tha: mac,
+        tpa: Ipv4Addr::UNSPECIFIED,
+    };
+    Ethernet::new(mac, Mac::BROADCAST, ethertype::RARP).frame(&arp.to_bytes())
 }
 
 /// The frame that answers a request: `mac` has the address asked for.

@@ -16,6 +16,8 @@ pub mod ethertype {
     pub const ARP: u16 = 0x0806;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// RARP.
+    pub const RARP: u16 = 0x8035;
     /// 802.1Q tag.
     pub const VLAN: u16 = 0x8100;
     /// 802.1ad tag.

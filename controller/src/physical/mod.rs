@@ -1,6 +1,7 @@
 //! Between logical ports and OpenFlow ports: the flows that ovn-architecture(7) describes for tables 0 and 37 to 41, 64
 //! and 65.
 
+pub mod chassis_mac;
 pub mod hairpin;
 pub mod multicast;
 pub mod neighbors;
@@ -197,6 +198,7 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
             output::patch(cx, &port);
             output::local(cx, &port, kind);
         }
+        Place::Remote(_) if output::bridged(cx, &port, row) => {}
         Place::Remote(chassis) => output::remote(cx, &port, kind, *chassis),
         Place::Coming | Place::Nowhere => {}
     }

@@ -6,7 +6,7 @@ use weft_ovsdb::model::Uuid;
 
 use super::tunnel::encapsulate;
 use super::{Port, diagnose, load_zones, vif};
-use crate::binding::{BINDING, Place};
+use crate::binding::{BINDING, Place, PortRef};
 use crate::flow::{
     REG_CT_ZONE, REG_DNAT_ZONE, REG_FLAGS, REG_INPORT, REG_OUTPORT, REG_SNAT_ZONE, emit,
 };
@@ -170,6 +170,46 @@ pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: 
         port.to(),
         actions.as_slice(),
     );
+}
+
+/// To a gateway port on another chassis over the physical network behind it (`redirect-type=bridged`): the router there
+/// takes the packet up again by the Ethernet address that the pipeline has given it. False if that is not wanted, or if
+/// the network is not reached from here.
+pub(super) fn bridged(cx: &Cx<'_, Controller>, port: &Port, row: PortRef<'_, '_, '_>) -> bool {
+    let options = row.options();
+    if &**row.type_() != "chassisredirect"
+        || options
+            .get("redirect-type")
+            .is_none_or(|v| &**v != "bridged")
+    {
+        return false;
+    }
+    let named = |name: &str| cx.lookup_one(Index::PortByName, name);
+    let link = options.nonempty("distributed-port");
+    let link = link.and_then(|name| cx.value::<Link>(LINK.id(), Key::Row(named(name)?)));
+    let near = link.and_then(|link| Port::local(cx, link.port));
+    let Some((near, localnet)) =
+        near.and_then(|near| Some((near, localnet_of(cx, near.datapath)?)))
+    else {
+        return false;
+    };
+    let mut actions = vec![Action::CtClear];
+    load_zones(cx, &localnet, &mut actions);
+    actions.push(Action::set(Field::Metadata, near.dp_key));
+    actions.push(Action::set(REG_FLAGS, 0u32));
+    actions.push(Action::set(REG_INPORT, near.key));
+    actions.push(Action::set(REG_OUTPORT, localnet.key));
+    actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
+    let actions = [Action::Clone(actions.as_slice().into())];
+    emit(
+        cx,
+        tables::REMOTE_OUTPUT,
+        100,
+        port.cookie(),
+        port.to(),
+        actions,
+    );
+    true
 }
 
 /// The localnet port by which this chassis reaches the physical network of a datapath.

@@ -10,7 +10,7 @@ use crate::program::Controller;
 use crate::tables::{self, flag};
 
 /// The bit of a VLAN TCI that says that there is a tag.
-const VLAN_PRESENT: u32 = 0x1000;
+pub(super) const VLAN_PRESENT: u32 = 0x1000;
 
 /// Physical to logical.
 pub(super) fn input(cx: &Cx<'_, Controller>, port: &Port, kind: &str, at: &Attachment) {

@@ -1,20 +1,23 @@
-//! Gratuitous ARP: outer addresses of routers are announced on the physical network when this chassis becomes the one that
-//! speaks for them.
+//! What is said unasked on physical networks: outer addresses of routers when this chassis becomes the one that speaks for
+//! them, and ports of switches that have come here.
 //!
-//! What to announce is in `Port_Binding.nat_addresses` of the port from the physical network's switch to the router:
-//! `MAC IP... [is_chassis_resident("port")]`. Each is said at once and again after 1, 2, 4, 8 and 16 seconds, then no
-//! more: switches outside have learned it or asked. IPv6 addresses are left out.
+//! What to say of routers is in `Port_Binding.nat_addresses` of the port from the physical network's switch to the router:
+//! `MAC IP... [is_chassis_resident("port")]`: gratuitous ARP, or an unsolicited neighbour advertisement. A port of a switch
+//! is announced by its first IPv4 address, or by RARP if it has none: switches outside learn where its Ethernet address is.
+//! Each is said at once and again after 1, 2, 4, 8 and 16 seconds, then no more: switches outside have learned it or asked.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 use weft_openflow::{Action, ActionList, Field, Message, PacketOut};
 use weft_ovsdb::model::Uuid;
-use weft_packet::{Mac, arp};
+use weft_packet::{Mac, arp, nd};
 use weft_schemas::sb;
 
+use crate::address::Addresses;
 use crate::binding::{BINDING, Place};
 use crate::core::Core;
 use crate::flow::{REG_INPORT, REG_OUTPORT};
@@ -31,7 +34,7 @@ const LAST: Duration = Duration::from_secs(16);
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     mac: Mac,
-    ips: Vec<Ipv4Addr>,
+    ips: Vec<IpAddr>,
     /// The port whose chassis speaks for them; any chassis if none.
     resident: Option<String>,
 }
@@ -57,6 +60,18 @@ struct Next {
     pause: Duration,
 }
 
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    /// That an address is here.
+    Address(IpAddr),
+    /// That an Ethernet address is.
+    Ethernet,
+}
+
+/// By which port, under which Ethernet address, what.
+type Subject = (Uuid, Mac, What);
+
 /// A port's column, parsed as long as its row is the same.
 #[derive(Debug)]
 struct Parsed {
@@ -68,8 +83,15 @@ struct Parsed {
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     parsed: FxHashMap<Uuid, Parsed>,
-    next: FxHashMap<(Uuid, Mac, Ipv4Addr), Next>,
+    next: FxHashMap<Subject, Next>,
+    /// Keys of the datapath, the port and its localnet port, for what is still to be said.
+    keys: FxHashMap<Subject, Keys>,
+    /// Something has changed since the last look.
+    changed: bool,
 }
+
+/// Keys of a datapath, a port of it, and its localnet port.
+type Keys = (i64, i64, u32);
 
 fn is_here(core: &Core, port: Uuid) -> bool {
     core.engine()
@@ -90,10 +112,33 @@ fn localnet_key(core: &Core, datapath: Uuid) -> Option<u32> {
 }
 
 impl Announcements {
+    /// The southbound or what is here is not as it was.
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
     /// What is due.
     pub(super) fn tick(&mut self, core: &Core, now: Instant) -> Vec<Message> {
+        if std::mem::take(&mut self.changed) {
+            self.look(core, now);
+        }
         let mut out = Vec::new();
-        let mut wanted: FxHashMap<(Uuid, Mac, Ipv4Addr), Next> = FxHashMap::default();
+        for (subject, next) in &mut self.next {
+            if next.at.is_none_or(|at| at > now) {
+                continue;
+            }
+            if let Some(keys) = self.keys.get(subject) {
+                out.extend(message(*keys, subject.1, subject.2));
+            }
+            next.at = (next.pause <= LAST).then(|| now + next.pause);
+            next.pause *= 2;
+        }
+        out
+    }
+
+    /// Finds out what is to be said; what has been said stays said as long as it is.
+    fn look(&mut self, core: &Core, now: Instant) {
+        let mut wanted: FxHashMap<Subject, Keys> = FxHashMap::default();
         let mut parsed = FxHashMap::default();
         let inputs = &core.inputs;
         for &datapath in core.local_datapaths().0.iter() {
@@ -117,31 +162,33 @@ impl Announcements {
                     entries: row.nat_addresses.iter().filter_map(|t| parse(t)).collect(),
                 });
                 let keys = (dp.tunnel_key, row.tunnel_key, localnet);
-                for entry in &known.entries {
-                    let speaks = entry.resident.as_ref().is_none_or(|name| {
-                        let found = inputs.idx.find(Index::PortByName, &**name).first();
-                        found.is_some_and(|port| is_here(core, *port))
-                    });
-                    for &ip in entry.ips.iter().filter(|_| speaks) {
-                        let key = (port, entry.mac, ip);
-                        let mut next = self.next.remove(&key).unwrap_or(Next {
-                            at: Some(now),
-                            pause: FIRST,
-                        });
-                        if next.at.is_some_and(|at| at <= now) {
-                            out.extend(message(keys, entry.mac, ip));
-                            next.at = (next.pause <= LAST).then(|| now + next.pause);
-                            next.pause *= 2;
-                        }
-                        wanted.insert(key, next);
+                for entry in known.entries.iter().filter(|entry| entry.speaks(core)) {
+                    for &ip in &entry.ips {
+                        wanted.insert((port, entry.mac, What::Address(ip)), keys);
                     }
                 }
                 parsed.insert(port, known);
             }
+            for &port in inputs.idx.find(Index::PortsOfDatapath, datapath) {
+                let Some(row) = inputs.sb.port_binding.get(port) else {
+                    continue;
+                };
+                if row.type_.is_empty() && row.parent_port.is_none() && is_plugged(core, port) {
+                    let keys = (dp.tunnel_key, row.tunnel_key, localnet);
+                    let subjects = row.mac.iter().filter_map(|text| of_port(text));
+                    wanted.extend(subjects.map(|(mac, what)| ((port, mac, what), keys)));
+                }
+            }
         }
-        self.next = wanted;
+        self.next.retain(|subject, _| wanted.contains_key(subject));
+        for subject in wanted.keys() {
+            self.next.entry(*subject).or_insert(Next {
+                at: Some(now),
+                pause: FIRST,
+            });
+        }
+        self.keys = wanted;
         self.parsed = parsed;
-        out
     }
 
     /// When the next one is due.
@@ -150,22 +197,51 @@ impl Announcements {
     }
 }
 
+impl Entry {
+    /// This chassis is the one to say it.
+    fn speaks(&self, core: &Core) -> bool {
+        self.resident.as_ref().is_none_or(|name| {
+            let found = core.inputs.idx.find(Index::PortByName, &**name).first();
+            found.is_some_and(|port| is_here(core, *port))
+        })
+    }
+}
+
+/// Whether a port has an interface here.
+fn is_plugged(core: &Core, port: Uuid) -> bool {
+    core.engine()
+        .value::<Place>(BINDING.id(), Key::Row(port))
+        .is_some_and(|place| matches!(*place, Place::Here(_)))
+}
+
+/// What to say of an element of `Port_Binding.mac`.
+fn of_port(text: &str) -> Option<(Mac, What)> {
+    let own = Addresses::parse(text).ok()?;
+    let first = own.ips.iter().map(IpNet::addr).find(IpAddr::is_ipv4);
+    let what = first.map_or(What::Ethernet, What::Address);
+    Some((Mac::from_u64(own.mac), what))
+}
+
 /// The packet, straight to the physical network: nobody on this chassis needs it.
-fn message((datapath, port, localnet): (i64, i64, u32), mac: Mac, ip: Ipv4Addr) -> Option<Message> {
+fn message((datapath, port, localnet): Keys, mac: Mac, what: What) -> Option<Message> {
     let actions = ActionList::from([
         Action::set(Field::Metadata, u32::try_from(datapath).ok()?),
         Action::set(REG_INPORT, u32::try_from(port).ok()?),
         Action::set(REG_OUTPORT, localnet),
         Action::resubmit(tables::LOCAL_OUTPUT),
     ]);
-    Some(Message::PacketOut(PacketOut::new(
-        arp::gratuitous(mac, ip),
-        actions,
-    )))
+    let packet = match what {
+        What::Address(IpAddr::V4(ip)) => arp::gratuitous(mac, ip),
+        What::Address(IpAddr::V6(ip)) => nd::unsolicited(mac, ip, true),
+        What::Ethernet => arp::reverse(mac),
+    };
+    Some(Message::PacketOut(PacketOut::new(packet, actions)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -173,12 +249,31 @@ mod tests {
         let entry = parse("0a:00:00:00:00:01 172.16.0.1 fd00::1 is_chassis_resident(\"cr-r\")");
         let expected = Entry {
             mac: Mac([0x0a, 0, 0, 0, 0, 1]),
-            ips: vec![Ipv4Addr::new(172, 16, 0, 1)],
+            ips: vec![
+                Ipv4Addr::new(172, 16, 0, 1).into(),
+                "fd00::1".parse().unwrap(),
+            ],
             resident: Some("cr-r".into()),
         };
         assert_eq!(entry, Some(expected));
         let plain = parse("0a:00:00:00:00:01 172.16.0.1 172.16.0.2");
         assert!(plain.is_some_and(|e| e.ips.len() == 2 && e.resident.is_none()));
         assert_eq!(parse("router"), None);
+    }
+
+    #[test]
+    fn ports_are_announced_by_their_first_address_or_none() {
+        let mac = Mac([0x0a, 0, 0, 0, 0, 1]);
+        for (text, what) in [
+            (
+                "0a:00:00:00:00:01 fd00::1 10.0.0.1 10.0.0.2",
+                What::Address([10, 0, 0, 1].into()),
+            ),
+            ("0a:00:00:00:00:01 fd00::1", What::Ethernet),
+            ("0a:00:00:00:00:01", What::Ethernet),
+        ] {
+            assert_eq!(of_port(text), Some((mac, what)), "{text}");
+        }
+        assert_eq!(of_port("unknown"), None);
     }
 }

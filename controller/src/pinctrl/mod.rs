@@ -278,6 +278,7 @@ impl PinCtrl {
 
     /// Takes over what the engine yields.
     pub fn apply(&mut self, delta: &Delta<Controller>) {
+        self.announcements.changed();
         self.refresher
             .apply(delta.removed.iter(), delta.added.iter());
     }

@@ -161,6 +161,9 @@ impl World {
         if self.chance(20) {
             options.push(("qos_physical_network", s(self.one(&["phys", "other"]))));
         }
+        if kind == "chassisredirect" && self.chance(50) {
+            options.push(("redirect-type", s(self.one(&["bridged", "overlay"]))));
+        }
         if kind == "patch" && self.chance(10) {
             options.push(("chassis-redirect-port", s("cr")));
         }
@@ -180,6 +183,11 @@ impl World {
             mirror_port: (kind == "mirror").then(|| self.port_name()),
             mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
             ha_chassis_group: self.chance(50).then_some(uuid(9, 0)),
+            mac: match self.pick(3) {
+                0 => [s("00:00:00:00:00:0a 10.0.0.254/24 fd00::254/64")].into(),
+                1 => [s("rubbish")].into(),
+                _ => Default::default(),
+            },
             port_security: match self.pick(5) {
                 0 => [s("00:00:00:00:00:01 10.0.0.4/24 fd00::4")].into(),
                 1 => [s("00:00:00:00:00:02"), s("rubbish")].into(),
@@ -393,6 +401,13 @@ impl World {
             } else {
                 Default::default()
             },
+            other_config: match self.pick(3) {
+                0 => map(&[(
+                    "ovn-chassis-mac-mappings",
+                    self.one(&["phys:00:00:00:00:cc:01", "other:00:00:00:00:cc:02", "x"]),
+                )]),
+                _ => Map::default(),
+            },
             ..Default::default()
         };
         self.sb(vec![
@@ -537,6 +552,7 @@ impl World {
             0 => settings("vxlan,geneve"),
             1 => settings("").with("ovn-bridge-mappings", "phys:nowhere"),
             2 => Map::default(),
+            3 => settings("geneve").with("ovn-chassis-mac-mappings", "phys:00:00:00:00:cc:00"),
             _ => settings("geneve"),
         };
         let row = vs::OpenVswitch {

@@ -15,6 +15,14 @@ pub fn nat_addresses(cx: &Cx<'_>, option: Option<&str>, lrp: Uuid) -> Set<Str> {
     let Some(row) = cx.lrp(lrp).filter(|_| gateway || distributed) else {
         return Set::default();
     };
+    let silent = cx.router_of(lrp).and_then(|router| cx.lr(router));
+    if silent.is_some_and(|row| {
+        row.options()
+            .get("disable_garp_rarp")
+            .is_some_and(|v| &**v == "true")
+    }) {
+        return Set::default();
+    }
     let Some(own) = Addresses::of_router_port(row.mac(), row.networks().iter().map(|n| &**n)).0
     else {
         return Set::default();
