@@ -22,6 +22,7 @@ mod mirror;
 mod mtu;
 mod multicast;
 mod nat;
+mod neighbors;
 mod outside;
 mod policy;
 mod qos;
@@ -74,6 +75,7 @@ scenarios! {
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
     mtu: too_big_for_the_gateway;
+    neighbors: routers_ask_for_each_other not_every_question_teaches;
     vlan_routing: hosts_have_addresses_of_their_own redirected_over_the_wire;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules
         streams_through_a_gateway_router streams_through_a_gateway_port neighbours_have_routes;

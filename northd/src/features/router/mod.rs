@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod advert;
 pub mod bfd;
+pub mod chain;
 pub mod common;
 pub mod delivery;
 pub mod ecmp;
@@ -22,6 +23,7 @@ pub mod static_route;
 pub mod symmetric;
 #[cfg(test)]
 mod tests;
+pub mod twin_mac;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -52,7 +54,9 @@ pub const KINDS: &[Entry] = &[
     pure::<route::PortTable>(),
     pure::<static_route::Resolved>(),
     pure::<static_route::Static>(),
+    pure::<chain::Circles>(),
     pure::<policy::Policies>(),
+    pure::<twin_mac::TwinMacs>(),
     pure::<resolve::SwitchPorts>(),
     pure::<resolve::RouterPorts>(),
     pure::<mtu::Mtu>(),

@@ -12,7 +12,7 @@ use weft_schemas::nb;
 
 use super::hop::{self, Hop, Networks, NoHop, parse_hop};
 use super::numbers::{Numbers, Sort, number};
-use super::{Ip, bfd, ecmp, port, set};
+use super::{Ip, bfd, chain, ecmp, port, set};
 use crate::features::acl::references;
 use crate::index::{ById, CHAINED, digest, joined_id};
 use crate::pipeline::{self, Stage};
@@ -30,6 +30,7 @@ impl Feature for Policies {
         Networks::NAME,
         Numbers::NAME,
         bfd::Sessions::NAME,
+        chain::Circles::NAME,
     ];
 
     fn run(cx: &Cx<'_>, key: Key) {
@@ -160,6 +161,12 @@ impl Policy<'_, '_> {
                 "the chain jumps to itself"
             };
             self.complain("jump_chain", &format!("{what}: the policy is left out"));
+            return None;
+        }
+        if chain::closes_a_circle(self.cx, self.router, self.uuid) {
+            let from = from.unwrap_or_default();
+            let message = format!("\"{to}\" leads back to \"{from}\": the policy is left out");
+            self.complain("jump_chain", &message);
             return None;
         }
         let stage = Stage::LrInPolicy;
