@@ -341,7 +341,7 @@ impl PinCtrl {
         if self.writing.is_none() && self.groups_pause.is_none_or(|then| then <= now.instant) {
             self.groups_pause = None;
             let mut txn = Txn::new();
-            self.groups.write(core, now.instant, &mut txn);
+            self.groups.write(core, &mut txn);
             if !txn.is_empty() {
                 self.writing = Some(Writer::Groups);
                 effects.push(Effect::Write(txn));

@@ -125,6 +125,8 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.logical_flow, &mut out);
     rows(&db.logical_dp_group, &mut out);
     rows(&db.multicast_group, &mut out);
+    rows(&db.ip_multicast, &mut out);
+    rows(&db.igmp_group, &mut out);
     rows(&db.mac_binding, &mut out);
     rows(&db.static_mac_binding, &mut out);
     rows(&db.fdb, &mut out);

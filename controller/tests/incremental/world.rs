@@ -418,6 +418,9 @@ impl World {
 
     fn edit_group(&mut self) {
         let n = self.pick(DATAPATHS);
+        if self.chance(30) {
+            return self.edit_snooping(n);
+        }
         if self.chance(20) {
             return self.sb(vec![
                 RowUpdate::<sb::MulticastGroup>::delete(uuid(7, n)).into(),
@@ -437,6 +440,32 @@ impl World {
             ports: ports.into(),
         };
         self.sb(vec![RowUpdate::insert(uuid(7, n), row).into()]);
+    }
+
+    /// What is about multicast that is learned: no unit depends on it.
+    fn edit_snooping(&mut self, n: usize) {
+        let update: sb::Update = match self.pick(3) {
+            0 => RowUpdate::<sb::IgmpGroup>::delete(uuid(9, n)).into(),
+            1 => {
+                let row = sb::IpMulticast {
+                    datapath: uuid(1, n),
+                    enabled: Some(self.chance(70)),
+                    ..Default::default()
+                };
+                RowUpdate::insert(uuid(19, n), row).into()
+            }
+            _ => {
+                let row = sb::IgmpGroup {
+                    address: s(self.one(&["239.0.0.1", "ff0e::1", "mrouters"])),
+                    datapath: Some(self.datapath()),
+                    chassis: Some(uuid(3, 0)),
+                    ports: [uuid(2, n)].into(),
+                    ..Default::default()
+                };
+                RowUpdate::insert(uuid(9, n), row).into()
+            }
+        };
+        self.sb(vec![update]);
     }
 
     fn edit_neighbor(&mut self) {

@@ -17,7 +17,13 @@ use crate::output::{Mcast, McastGroup, Output};
 use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
 
-/// The router ports by which relaying routers are on a switch: router and name.
+/// Whether a router port wants all multicast: then groups need not list it.
+fn floods(cx: &Cx<'_>, port: Uuid) -> bool {
+    cx.lrp(port)
+        .is_some_and(|row| is_on(row.options(), "mcast_flood"))
+}
+
+/// The router ports by which relaying routers are on a switch, but for those that flood: router and name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Relays(pub(super) Vec<(Uuid, Str)>);
 
@@ -36,6 +42,7 @@ impl Feature for Links {
             .filter(|lsp| cx.switch_of(**lsp) == Some(key.row()))
             .filter(|lsp| cx.lsp(**lsp).is_some_and(|l| *l.enabled() != Some(false)))
             .filter_map(|lsp| relaying_router(cx, *lsp, PortType::Router))
+            .filter(|port| !floods(cx, port.uuid))
             .map(|port| (port.router, port.name.clone()))
             .collect();
         relays.sort_unstable();
@@ -112,10 +119,7 @@ impl Feature for Ports {
         if port::router(cx, router).is_none_or(|router| !router.relays_multicast) {
             return;
         }
-        let floods = cx
-            .lrp(key.row())
-            .is_some_and(|row| is_on(row.options(), "mcast_flood"));
-        if floods && port.enabled {
+        if floods(cx, key.row()) && port.enabled {
             Mark::Static.set(cx, router);
             cx.emit(Output::McastMember {
                 dp: router,

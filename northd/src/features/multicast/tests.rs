@@ -161,6 +161,29 @@ fn members_get_what_they_joined_across_routers() {
 }
 
 #[test]
+fn one_group_more_costs_itself() {
+    let mut bed = Bed::new();
+    let (near, far) = (bed.switch("near"), bed.switch("far"));
+    snoop(&mut bed, near, []);
+    snoop(&mut bed, far, []);
+    bed.port(near, "n", |_| ());
+    bed.router_on(near, "r", "0a:00:00:00:00:01", &["10.0.0.1/24"]);
+    bed.router_port_on(far, "r", "0a:00:00:00:00:02", &["10.0.1.1/24"]);
+    bed.edit_router("r", |row| row.options = map([("mcast_relay", "true")]));
+    let dn = datapath(&mut bed, near);
+    let n = binding(&mut bed, dn, "n");
+    let hv = chassis(&mut bed, "hv");
+    let mut ran = Vec::new();
+    for last in 1..=200 {
+        bed.insert_sb(joined(&format!("239.0.1.{last}"), dn, hv, &[n]));
+        ran.push(bed.ran());
+    }
+    // Members, groups and numbers on switch and router, some of them twice since they wait for numbers.
+    assert_eq!(ran[1..].iter().max(), ran[1..].iter().min(), "{ran:?}");
+    assert!(ran[199] <= 10, "{ran:?}");
+}
+
+#[test]
 fn rows_of_those_who_are_gone_go() {
     let mut bed = Bed::new();
     let switch = bed.switch("sw");
