@@ -155,7 +155,9 @@ impl Core {
 
     /// Runs what the changes made necessary.
     pub fn run(&mut self) -> Delta<Controller> {
-        self.engine.run(&self.inputs, &mut self.ledgers)
+        let delta = self.engine.run(&self.inputs, &mut self.ledgers);
+        crate::lflow::forget_parsed();
+        delta
     }
 
     /// Whether the Open_vSwitch row has said who we are.

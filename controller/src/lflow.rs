@@ -459,11 +459,18 @@ struct Parsed {
     actions: Vec<Logical>,
 }
 
-/// Rows with the same text are many, and parsing is most of the work of a first compile: texts parsed lately are kept.
+/// Rows with the same text are many, and parsing is most of the work of a first compile: within one run of the engine, texts
+/// parsed lately are kept.
 static PARSED: LazyLock<DashMap<(Str, Str), Arc<Parsed>, FxBuildHasher>> =
     LazyLock::new(DashMap::default);
 
-/// Texts kept at most; beyond, all are dropped, so that a long life costs no more memory than a short one.
+/// Forgets the texts: a change after the first compile has few, and they seldom come again.
+pub fn forget_parsed() {
+    PARSED.clear();
+    PARSED.shrink_to_fit();
+}
+
+/// Texts kept at most; beyond, all are dropped.
 const MAX_PARSED: usize = 20_000;
 
 fn parse(match_: &Str, actions: &Str) -> Result<Arc<Parsed>, (&'static str, String)> {

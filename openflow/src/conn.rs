@@ -4,6 +4,8 @@
 //! never for it. Answers find their request by transaction id; what no request asked for goes to [`Events`]. When the
 //! connection ends every request fails with [`ConnError::Closed`] and `Events` ends; connecting anew is the caller's.
 
+mod bulk;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,12 +18,14 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::message::{
-    BUNDLE_FLAGS, BundleStep, Counters, Features, FlowSelect, FlowStats, GROUP_ALL, GroupDesc,
-    HEADER_LEN, Header, METER_ALL, Message, MeterDesc, MultipartReply, MultipartRequest, OfError,
-    PacketIn, PortDesc, PortStatus, TlvTable,
+    Counters, Features, FlowSelect, FlowStats, GROUP_ALL, GroupDesc, HEADER_LEN, Header, METER_ALL,
+    Message, MeterDesc, MultipartReply, MultipartRequest, OfError, PacketIn, PortDesc, PortStatus,
+    TlvTable,
 };
 use crate::port::Port;
 use crate::wire::{DecodeError, EncodeError};
+
+pub use bulk::BundleError;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,17 +67,6 @@ pub enum ConnError {
     Decode(#[from] DecodeError),
 }
 
-/// Why a bundle failed. Nothing of it was done.
-#[derive(Debug, thiserror::Error)]
-pub enum BundleError {
-    /// These messages (indexes into what was given) were refused.
-    #[error("{} of the bundle's messages were refused, first number {}: {}", .0.len(), .0[0].0, .0[0].1)]
-    Refused(Vec<(usize, ConnError)>),
-    /// The bundle as a whole failed.
-    #[error(transparent)]
-    Conn(#[from] ConnError),
-}
-
 /// What a switch says unasked.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // Packet-ins are what there are many of.
@@ -99,9 +92,6 @@ pub type Events = mpsc::UnboundedReceiver<Event>;
 /// How long a handshake or an answer may take: a switch busy with a hundred thousand flows answers after seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes handed to the writer at a time.
-const CHUNK: usize = 256 * 1024;
-
 /// A connection; clones share it. It closes when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Conn {
@@ -120,8 +110,8 @@ struct Shared {
 struct Pending {
     closed: bool,
     requests: HashMap<u32, Request>,
-    /// Errors of messages with these ids are kept for whoever sends the bundle they are part of.
-    collecting: HashMap<u32, Vec<OfError>>,
+    /// Errors of messages that were sent many at a time.
+    collecting: Vec<bulk::Collected>,
 }
 
 #[derive(Debug)]
@@ -236,11 +226,18 @@ impl Conn {
     }
 
     fn xid(&self) -> u32 {
-        // 0 is the switch's, for what nobody asked.
-        match self.shared.next_xid.fetch_add(1, Ordering::Relaxed) {
-            0 => self.xid(),
-            xid => xid,
-        }
+        self.xids(1)
+    }
+
+    /// The first of `count` transaction ids that follow each other. 0 is the switch's, for what nobody asked.
+    fn xids(&self, count: u32) -> u32 {
+        let after = |first: u32| match first.checked_add(count) {
+            Some(after) if first > 0 => (first, after),
+            _ => (1, count.saturating_add(1)),
+        };
+        let ids = &self.shared.next_xid;
+        let next = ids.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(after(n).1));
+        after(next.unwrap_or_else(|same| same)).0
     }
 
     async fn write(&self, bytes: Vec<u8>) -> Result<(), ConnError> {
@@ -322,171 +319,6 @@ impl Conn {
             Message::BarrierReply => Ok(()),
             other => Err(ConnError::Unexpected(format!("{other:?}"))),
         }
-    }
-
-    /// Does all of the messages (flow-mods, group-mods, packet-outs) or none, in their order. Open vSwitch takes no
-    /// meter-mods in bundles: send those with [`Conn::send_all`] before.
-    ///
-    /// # Errors
-    /// [`BundleError::Refused`] names the messages the switch refused; it finds all that are malformed, but only the first
-    /// that fails in execution (a missing group, say).
-    pub async fn send_bundle(&self, messages: &[Message]) -> Result<(), BundleError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let bundle = self.xid();
-        self.bundle_step(bundle, BundleStep::OpenRequest).await?;
-        let mut xids = HashMap::with_capacity(messages.len());
-        let outcome = self.fill_and_commit(bundle, messages, &mut xids).await;
-        let refused = self.collected(&xids);
-        match outcome {
-            _ if !refused.is_empty() => Err(BundleError::Refused(refused)),
-            Ok(()) => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    async fn fill_and_commit(
-        &self,
-        bundle: u32,
-        messages: &[Message],
-        xids: &mut HashMap<u32, usize>,
-    ) -> Result<(), BundleError> {
-        let add = |message: &Message, xid: u32, out: &mut Vec<u8>| {
-            // The bundle borrows the message for as long as it takes to write it.
-            crate::message::encode_bundle_add(bundle, BUNDLE_FLAGS, message, xid, out)
-        };
-        let unwritable = self.write_all(messages, xids, add).await?;
-        self.barrier().await?;
-        if !unwritable.is_empty() || self.any_collected(xids) {
-            let discard = self.bundle_step(bundle, BundleStep::DiscardRequest).await;
-            if !unwritable.is_empty() {
-                return Err(BundleError::Refused(unwritable));
-            }
-            return Ok(discard?);
-        }
-        Ok(self.bundle_step(bundle, BundleStep::CommitRequest).await?)
-    }
-
-    async fn bundle_step(&self, bundle: u32, step: BundleStep) -> Result<(), ConnError> {
-        match self
-            .request(Message::BundleControl {
-                bundle,
-                step,
-                flags: BUNDLE_FLAGS,
-            })
-            .await?
-        {
-            Message::BundleControl { step: reply, .. } if reply as u16 == step as u16 + 1 => Ok(()),
-            other => Err(ConnError::Unexpected(format!("{other:?}"))),
-        }
-    }
-
-    /// Sends the messages one by one and waits until all are done. Returns those the switch refused.
-    ///
-    /// # Errors
-    /// A broken connection.
-    pub async fn send_all(
-        &self,
-        messages: &[Message],
-    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
-        let mut xids = HashMap::with_capacity(messages.len());
-        let sent = self
-            .write_all(messages, &mut xids, |message, xid, out| {
-                message.encode(xid, out)
-            })
-            .await;
-        let barrier = self.barrier().await;
-        let mut refused = self.collected(&xids);
-        refused.extend(sent?);
-        barrier?;
-        refused.sort_by_key(|(i, _)| *i);
-        Ok(refused)
-    }
-
-    /// Does the messages in bundles, leaving out those the switch refuses; returns these. What is left is done in one
-    /// atomic bundle; when many are refused one after the other, the rest are sent singly.
-    ///
-    /// # Errors
-    /// A broken connection.
-    pub async fn install(
-        &self,
-        messages: Vec<Message>,
-    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
-        const ATTEMPTS: usize = 8;
-        let mut rest: Vec<(usize, Message)> = messages.into_iter().enumerate().collect();
-        let mut refused = Vec::new();
-        for _ in 0..ATTEMPTS {
-            let (numbers, batch): (Vec<usize>, Vec<Message>) = rest.into_iter().unzip();
-            match self.send_bundle(&batch).await {
-                Ok(()) => return Ok(refused),
-                Err(BundleError::Conn(e)) => return Err(e),
-                Err(BundleError::Refused(bad)) => {
-                    let out: std::collections::HashSet<usize> =
-                        bad.iter().map(|(i, _)| *i).collect();
-                    refused.extend(bad.into_iter().map(|(i, e)| (numbers[i], e)));
-                    let kept = numbers
-                        .into_iter()
-                        .zip(batch)
-                        .enumerate()
-                        .filter(|(i, _)| !out.contains(i));
-                    rest = kept.map(|(_, pair)| pair).collect();
-                }
-            }
-        }
-        let (numbers, batch): (Vec<usize>, Vec<Message>) = rest.into_iter().unzip();
-        let singly = self.send_all(&batch).await?;
-        refused.extend(singly.into_iter().map(|(i, e)| (numbers[i], e)));
-        refused.sort_by_key(|(i, _)| *i);
-        Ok(refused)
-    }
-
-    /// Writes messages in chunks under ids whose errors are collected. Returns those that cannot be written.
-    async fn write_all(
-        &self,
-        messages: &[Message],
-        xids: &mut HashMap<u32, usize>,
-        encode: impl Fn(&Message, u32, &mut Vec<u8>) -> Result<(), EncodeError>,
-    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
-        let mut unwritable = Vec::new();
-        let mut bytes = Vec::with_capacity(CHUNK.min(messages.len() * 128));
-        for (i, message) in messages.iter().enumerate() {
-            let xid = self.xid();
-            if let Err(e) = encode(message, xid, &mut bytes) {
-                unwritable.push((i, e.into()));
-                continue;
-            }
-            xids.insert(xid, i);
-            self.shared.pending().collecting.insert(xid, Vec::new());
-            if bytes.len() >= CHUNK {
-                self.write(std::mem::replace(&mut bytes, Vec::with_capacity(CHUNK)))
-                    .await?;
-            }
-        }
-        self.write(bytes).await?;
-        Ok(unwritable)
-    }
-
-    fn any_collected(&self, xids: &HashMap<u32, usize>) -> bool {
-        let pending = self.shared.pending();
-        xids.keys().any(|xid| {
-            pending
-                .collecting
-                .get(xid)
-                .is_some_and(|errors| !errors.is_empty())
-        })
-    }
-
-    /// Stops collecting, and the errors that came, by message.
-    fn collected(&self, xids: &HashMap<u32, usize>) -> Vec<(usize, ConnError)> {
-        let mut pending = self.shared.pending();
-        let mut out: Vec<(usize, ConnError)> = Vec::new();
-        for (xid, i) in xids {
-            let errors = pending.collecting.remove(xid).unwrap_or_default();
-            out.extend(errors.into_iter().next().map(|e| (*i, e.into())));
-        }
-        out.sort_by_key(|(i, _)| *i);
-        out
     }
 
     async fn multipart(&self, request: MultipartRequest) -> Result<MultipartReply, ConnError> {
@@ -659,8 +491,9 @@ impl Pending {
     fn answer(&mut self, xid: u32, message: Message) -> Option<Event> {
         let answer = match message {
             Message::Error(error) => {
-                if let Some(errors) = self.collecting.get_mut(&xid) {
-                    errors.push(error);
+                let mut blocks = self.collecting.iter_mut();
+                if let Some((block, at)) = blocks.find_map(|b| b.offset(xid).map(|at| (b, at))) {
+                    block.errors.push((at, error));
                     return None;
                 }
                 match self.requests.remove(&xid) {

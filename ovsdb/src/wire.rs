@@ -96,6 +96,9 @@ impl Framer {
     }
 }
 
+/// Buffers are not kept for later messages when they have become this large, in bytes.
+const LARGE: usize = 1 << 20;
+
 /// A stream of messages in both directions.
 pub struct Connection {
     stream: Stream,
@@ -153,7 +156,7 @@ impl Connection {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, WireError>> {
         loop {
             if let Some(length) = self.framer.scan(&self.input)? {
-                return Poll::Ready(Ok(self.input.split_to(length).freeze()));
+                return Poll::Ready(Ok(self.take(length)));
             }
             // A large message grows the buffer in proportion, so that it is not moved too often.
             self.input.reserve((self.input.len() / 2).max(64 * 1024));
@@ -165,6 +168,18 @@ impl Connection {
         }
     }
 
+    /// Takes the first message out of the buffer. A large one takes the buffer with it, so that its memory is free as soon
+    /// as it has been read.
+    fn take(&mut self, length: usize) -> Bytes {
+        if length < LARGE {
+            return self.input.split_to(length).freeze();
+        }
+        let rest = BytesMut::from(&self.input[length..]);
+        let mut message = std::mem::replace(&mut self.input, rest);
+        message.truncate(length);
+        message.freeze()
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = Pin::new(&mut self.stream);
         while !self.output.is_empty() {
@@ -173,6 +188,9 @@ impl Connection {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.output.advance(written);
+        }
+        if self.output.capacity() >= LARGE {
+            self.output = BytesMut::new();
         }
         stream.poll_flush(cx)
     }

@@ -7,6 +7,7 @@
 mod numbers;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -35,21 +36,17 @@ pub struct FlowKey {
     pub matches: Match,
 }
 
-/// What is there under a key: cookie and a hash of the instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct There {
-    cookie: u64,
-    hash: u64,
-}
+/// What a flow is apart from its key: a hash of its cookie and its instructions. Never zero, so that none takes no room.
+type Sum = NonZeroU64;
 
 /// A flow of the bridge, wanted or there or both.
 #[derive(Default, Debug)]
 struct Entry {
     /// Everything that wants a flow under this key; the first of them in their own order wins, clauses are joined.
     wanted: SmallVec<[Arc<Flow>; 1]>,
-    there: Option<There>,
-    /// The hash of what Open vSwitch refused: not tried again until something else is wanted.
-    refused: Option<u64>,
+    there: Option<Sum>,
+    /// What Open vSwitch refused: not tried again until something else is wanted.
+    refused: Option<Sum>,
 }
 
 /// A message's subject, to find out what a refusal is about.
@@ -197,11 +194,7 @@ impl Installer {
                 priority: flow.priority,
                 matches: flow.matching,
             };
-            let there = There {
-                cookie: flow.cookie,
-                hash: hash_of(&flow.instructions),
-            };
-            self.flows.entry(key).or_default().there = Some(there);
+            self.flows.entry(key).or_default().there = Some(sum(flow.cookie, &flow.instructions));
         }
         self.dirty = self.flows.keys().cloned().collect();
         self.groups = groups
@@ -277,6 +270,8 @@ impl Installer {
     fn flow_mods(&mut self, batch: &mut Batch) {
         let mut dirty: Vec<FlowKey> = std::mem::take(&mut self.dirty).into_iter().collect();
         dirty.sort_unstable();
+        batch.bundle.reserve_exact(dirty.len());
+        batch.subjects.reserve_exact(dirty.len());
         for key in dirty {
             let Some(entry) = self.flows.get_mut(&key) else {
                 continue;
@@ -293,11 +288,8 @@ impl Installer {
                     FlowMod::delete_strict(key.table, key.priority, key.matches.clone())
                 }
                 Some((cookie, instructions)) => {
-                    let there = There {
-                        cookie,
-                        hash: hash_of(&instructions),
-                    };
-                    if entry.there == Some(there) || entry.refused == Some(there.hash) {
+                    let there = sum(cookie, &instructions);
+                    if entry.there == Some(there) || entry.refused == Some(there) {
                         continue;
                     }
                     entry.there = Some(there);
@@ -331,7 +323,7 @@ impl Installer {
                 let mut cookie = 0;
                 if let Some(entry) = self.flows.get_mut(key) {
                     cookie = entry.wanted.first().map_or(0, |flow| flow.cookie);
-                    entry.refused = entry.there.take().map(|there| there.hash);
+                    entry.refused = entry.there.take();
                 }
                 let what = format!(
                     "flow table={}, priority={}, {}",
@@ -535,10 +527,10 @@ fn meter_mod(command: MeterCommand, meter_id: u32, meter: Meter) -> MeterMod {
     }
 }
 
-fn hash_of(instructions: &Instructions) -> u64 {
+fn sum(cookie: u64, instructions: &Instructions) -> Sum {
     let mut hasher = DefaultHasher::new();
-    instructions.hash(&mut hasher);
-    hasher.finish()
+    (cookie, instructions).hash(&mut hasher);
+    NonZeroU64::new(hasher.finish()).unwrap_or(NonZeroU64::MIN)
 }
 
 #[cfg(test)]

@@ -1,0 +1,217 @@
+//! Many messages at once: bundles, and messages one by one whose errors are looked at together.
+//!
+//! Their transaction ids follow each other, so that an error finds its message by subtraction: nothing is kept for a message
+//! that nothing is wrong with, of which there may be hundreds of thousands.
+
+use super::{Conn, ConnError};
+use crate::message::{BUNDLE_FLAGS, BundleStep, Message, OfError};
+use crate::wire::EncodeError;
+
+/// Bytes handed to the writer at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// Bundles tried before the rest is sent singly.
+const ATTEMPTS: usize = 8;
+
+/// Why a bundle failed. Nothing of it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// These messages (indexes into what was given) were refused.
+    #[error("{} of the bundle's messages were refused, first number {}: {}", .0.len(), .0[0].0, .0[0].1)]
+    Refused(Vec<(usize, ConnError)>),
+    /// The bundle as a whole failed.
+    #[error(transparent)]
+    Conn(#[from] ConnError),
+}
+
+/// Messages on their way, with the errors that came of them.
+#[derive(Debug)]
+pub(super) struct Collected {
+    first: u32,
+    count: u32,
+    /// By the place of the message among them.
+    pub errors: Vec<(usize, OfError)>,
+}
+
+impl Collected {
+    /// The place of the message with that id.
+    pub fn offset(&self, xid: u32) -> Option<usize> {
+        let at = xid.checked_sub(self.first)?;
+        (at < self.count).then_some(at as usize)
+    }
+}
+
+impl Conn {
+    /// Does all of the messages (flow-mods, group-mods, packet-outs) or none, in their order. Open vSwitch takes no
+    /// meter-mods in bundles: send those with [`Conn::send_all`] before.
+    ///
+    /// # Errors
+    /// [`BundleError::Refused`] names the messages the switch refused; it finds all that are malformed, but only the first
+    /// that fails in execution (a missing group, say).
+    pub async fn send_bundle(&self, messages: &[Message]) -> Result<(), BundleError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let bundle = self.xid();
+        self.bundle_step(bundle, BundleStep::OpenRequest).await?;
+        let first = self.collect(messages.len());
+        let outcome = self.fill_and_commit(bundle, messages, first).await;
+        let refused = self.collected(first);
+        match outcome {
+            _ if !refused.is_empty() => Err(BundleError::Refused(refused)),
+            Ok(()) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn fill_and_commit(
+        &self,
+        bundle: u32,
+        messages: &[Message],
+        first: u32,
+    ) -> Result<(), BundleError> {
+        let add = |message: &Message, xid: u32, out: &mut Vec<u8>| {
+            // The bundle borrows the message for as long as it takes to write it.
+            crate::message::encode_bundle_add(bundle, BUNDLE_FLAGS, message, xid, out)
+        };
+        let unwritable = self.write_all(messages, first, add).await?;
+        self.barrier().await?;
+        if !unwritable.is_empty() || self.any_collected(first) {
+            let discard = self.bundle_step(bundle, BundleStep::DiscardRequest).await;
+            if !unwritable.is_empty() {
+                return Err(BundleError::Refused(unwritable));
+            }
+            return Ok(discard?);
+        }
+        Ok(self.bundle_step(bundle, BundleStep::CommitRequest).await?)
+    }
+
+    async fn bundle_step(&self, bundle: u32, step: BundleStep) -> Result<(), ConnError> {
+        match self
+            .request(Message::BundleControl {
+                bundle,
+                step,
+                flags: BUNDLE_FLAGS,
+            })
+            .await?
+        {
+            Message::BundleControl { step: reply, .. } if reply as u16 == step as u16 + 1 => Ok(()),
+            other => Err(ConnError::Unexpected(format!("{other:?}"))),
+        }
+    }
+
+    /// Sends the messages one by one and waits until all are done. Returns those the switch refused.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub async fn send_all(
+        &self,
+        messages: &[Message],
+    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = self.collect(messages.len());
+        let sent = self
+            .write_all(messages, first, |message, xid, out| {
+                message.encode(xid, out)
+            })
+            .await;
+        let barrier = self.barrier().await;
+        let mut refused = self.collected(first);
+        refused.extend(sent?);
+        barrier?;
+        refused.sort_by_key(|(i, _)| *i);
+        Ok(refused)
+    }
+
+    /// Does the messages in bundles, leaving out those the switch refuses; returns these. What is left is done in one
+    /// atomic bundle; when many are refused one after the other, the rest are sent singly.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub async fn install(
+        &self,
+        messages: Vec<Message>,
+    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
+        let mut rest = messages;
+        // Their places among what was given, once that is not just what is left.
+        let mut places: Option<Vec<usize>> = None;
+        let place = |places: &Option<Vec<usize>>, i: usize| places.as_ref().map_or(i, |p| p[i]);
+        let mut refused = Vec::new();
+        for _ in 0..ATTEMPTS {
+            match self.send_bundle(&rest).await {
+                Ok(()) => return Ok(refused),
+                Err(BundleError::Conn(e)) => return Err(e),
+                Err(BundleError::Refused(bad)) => {
+                    let mut kept = vec![true; rest.len()];
+                    for (i, error) in bad {
+                        kept[i] = false;
+                        refused.push((place(&places, i), error));
+                    }
+                    let staying = (0..rest.len()).filter(|&i| kept[i]);
+                    places = Some(staying.map(|i| place(&places, i)).collect());
+                    let mut kept = kept.into_iter();
+                    rest.retain(|_| kept.next().unwrap_or(true));
+                }
+            }
+        }
+        let singly = self.send_all(&rest).await?;
+        refused.extend(singly.into_iter().map(|(i, e)| (place(&places, i), e)));
+        refused.sort_by_key(|(i, _)| *i);
+        Ok(refused)
+    }
+
+    /// Writes messages in chunks under the ids from `first` on. Returns those that cannot be written.
+    async fn write_all(
+        &self,
+        messages: &[Message],
+        first: u32,
+        encode: impl Fn(&Message, u32, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
+        let mut unwritable = Vec::new();
+        let mut bytes = Vec::with_capacity(CHUNK.min(messages.len() * 128));
+        for ((i, message), xid) in messages.iter().enumerate().zip(first..) {
+            if let Err(e) = encode(message, xid, &mut bytes) {
+                unwritable.push((i, e.into()));
+                continue;
+            }
+            if bytes.len() >= CHUNK {
+                self.write(std::mem::replace(&mut bytes, Vec::with_capacity(CHUNK)))
+                    .await?;
+            }
+        }
+        self.write(bytes).await?;
+        Ok(unwritable)
+    }
+
+    /// Takes ids for as many messages and begins to collect their errors; returns the first id.
+    fn collect(&self, count: usize) -> u32 {
+        let count = u32::try_from(count).unwrap_or(u32::MAX - 1);
+        let first = self.xids(count);
+        self.shared.pending().collecting.push(Collected {
+            first,
+            count,
+            errors: Vec::new(),
+        });
+        first
+    }
+
+    fn any_collected(&self, first: u32) -> bool {
+        let pending = self.shared.pending();
+        let mut blocks = pending.collecting.iter();
+        blocks.any(|block| block.first == first && !block.errors.is_empty())
+    }
+
+    /// Stops collecting; the first error of each message that had one.
+    fn collected(&self, first: u32) -> Vec<(usize, ConnError)> {
+        let mut pending = self.shared.pending();
+        let Some(at) = pending.collecting.iter().position(|b| b.first == first) else {
+            return Vec::new();
+        };
+        let mut errors = pending.collecting.swap_remove(at).errors;
+        errors.sort_by_key(|(i, _)| *i);
+        errors.dedup_by_key(|(i, _)| *i);
+        errors.into_iter().map(|(i, e)| (i, e.into())).collect()
+    }
+}
