@@ -10,9 +10,11 @@ use crate::command::{Command, Cx};
 use crate::common::not_found;
 use crate::error::{Error, fail};
 use crate::matching::check_match;
+use crate::records;
 use crate::replica::Row;
 
 const ACL: &str = "ACL";
+const SAMPLE: &str = "Sample";
 const TABLES: &[&str] = &[ACL, "Logical_Switch", "Port_Group"];
 /// What `acl-add` reads besides: what a match can name.
 const ADD_TABLES: &[&str] = &[
@@ -21,6 +23,7 @@ const ADD_TABLES: &[&str] = &[
     "Port_Group",
     "Address_Set",
     "Logical_Switch_Port",
+    SAMPLE,
 ];
 const ACTIONS: &[&str] = &[
     "allow",
@@ -49,6 +52,8 @@ pub(super) const COMMANDS: &[Command] = &[
             "--label=",
             "--apply-after-lb",
             "--tier=",
+            "--sample-new=",
+            "--sample-est=",
         ],
         ADD_TABLES,
         "add an ACL to SWITCH or PORTGROUP",
@@ -145,6 +150,17 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         .value("--label")
         .map(|text| label(text, action))
         .transpose()?;
+    let mut samples = Vec::new();
+    for (option, column) in [
+        ("--sample-new", "sample_new"),
+        ("--sample-est", "sample_est"),
+    ] {
+        if let Some(text) = cx.value(option).map(str::to_owned) {
+            let found = records::find(cx, SAMPLE, &text)?;
+            let sample = found.ok_or_else(|| not_found("sample", &text))?;
+            samples.push((column, sample));
+        }
+    }
     let same = |row: &Row| {
         (row.str("direction"), row.int("priority"), row.str("match"))
             == (direction, Some(priority), match_)
@@ -185,6 +201,10 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     if let Some(label) = label {
         cx.db
             .set(ACL, acl, "label", Datum::one(Atom::Integer(label)))?;
+    }
+    for (column, sample) in samples {
+        cx.db
+            .set(ACL, acl, column, Datum::one(Atom::Uuid(sample)))?;
     }
     if let Some(tier) = tier {
         cx.db

@@ -82,7 +82,7 @@ pub(super) const COMMANDS: &[Command] = &[
         (0, 0),
         "",
         &[],
-        OF_MIRROR,
+        OF_MIRROR_RULE,
         "print mirrors",
         list_mirrors,
     ),
@@ -355,15 +355,34 @@ fn rules(cx: &Cx<'_>, mirror: Uuid) -> Vec<(Uuid, Row)> {
         .collect()
 }
 
+/// Rules follow what a mirror has had since there were mirrors, the one that is looked at first before the others.
 fn list_mirrors(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let mut rows: Vec<Row> = cx.db.rows(MIRROR).map(|(_, row)| row.clone()).collect();
-    rows.sort_by_cached_key(|row| row.str("name").to_string());
-    for row in rows {
+    let mut rows: Vec<(Uuid, Row)> = cx
+        .db
+        .rows(MIRROR)
+        .map(|(uuid, row)| (uuid, row.clone()))
+        .collect();
+    rows.sort_by_cached_key(|(_, row)| row.str("name").to_string());
+    for (uuid, row) in rows {
         cx.line(format!("{}:", row.str("name")));
         cx.line(format!("  Type     :  {}", row.str("type")));
         cx.line(format!("  Sink     :  {}", row.str("sink")));
         cx.line(format!("  Filter   :  {}", row.str("filter")));
-        cx.line(format!("  Index/Key:  {}\n", row.int("index").unwrap_or(0)));
+        cx.line(format!("  Index/Key:  {}", row.int("index").unwrap_or(0)));
+        let mut rules = rules(cx, uuid);
+        rules.sort_by_cached_key(|(_, rule)| {
+            let priority = std::cmp::Reverse(rule.int("priority"));
+            (priority, rule.str("match").to_string())
+        });
+        if !rules.is_empty() {
+            cx.line("  Rules    :");
+        }
+        for (_, rule) in rules {
+            let (match_, action) = (rule.str("match"), rule.str("action"));
+            let priority = rule.int("priority").unwrap_or(0);
+            cx.line(format!("    {priority:>5} ({match_}) {action}"));
+        }
+        cx.line("");
     }
     Ok(())
 }

@@ -180,6 +180,11 @@ pub fn logical_mirrors(impls: Impls) {
     lab.nb("lsp-detach-mirror p1 m\n lsp-attach-mirror p2 m");
     becomes(&lab, ("far", "far", "icmp"), (false, true));
     lab.nb("mirror-rule-add m 100 icmp4 skip");
+    let listed = lab.nb("mirror-list");
+    assert!(
+        listed.contains("Rules    :\n      100 (icmp4) skip"),
+        "{listed}"
+    );
     becomes(&lab, ("far", "far", "icmp"), (false, false));
     lab.nb("mirror-rule-del m");
     // To where the packets came from: copies of what p2 gets go back to the sender's host.

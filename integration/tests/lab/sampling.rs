@@ -124,6 +124,16 @@ pub fn drops_are_sampled(impls: Impls) {
     collector.wait("a sample of what the ACL drops", send, |record| {
         record == (domain, point)
     });
+    if impls.or_from_env().northd == Impl::Weft {
+        // Newer than stock 23.03: an application with a number of its own.
+        lab.nb("create sampling_app type=drop id=9");
+        lab.ready();
+        let domain = 9 << 24 | datapath_key(&lab, "s");
+        let point = u32::from_str_radix(&flow()[..8], 16).unwrap();
+        collector.wait("a sample for the application", send, |record| {
+            record == (domain, point)
+        });
+    }
     lab.reaches("p1", "10.0.0.2");
     lab.nb("remove nb_global . options debug_drop_collector_set");
     lab.ready();
@@ -140,13 +150,12 @@ pub fn acls_are_sampled(impls: Impls) {
     }
     let lab = pair(impls);
     let collector = Collector::start(&lab, "h2", 78);
-    lab.nb("--name=ping acl-add s to-lport 100 'outport == \"p2\" && icmp4' allow-related");
     lab.nb("create sampling_app type=acl-new id=11
             create sampling_app type=acl-est id=12
             --id=@c create sample_collector id=1 name=c probability=65535 set_id=78
             --id=@n create sample collectors=@c metadata=1001
             --id=@e create sample collectors=@c metadata=1002
-            set acl ping sample_new=@n sample_est=@e");
+            --name=ping --sample-new=@n --sample-est=@e acl-add s to-lport 100 'outport == \"p2\" && icmp4' allow-related");
     lab.ready();
     let key = datapath_key(&lab, "s");
     let send = || drop(lab.ping("p1", "10.0.0.2", 3, "-i 0.1"));

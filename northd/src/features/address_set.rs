@@ -143,3 +143,43 @@ fn addresses(cx: &Cx<'_>, port: Uuid) -> Vec<IpAddr> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_ovsdb::model::Str;
+    use weft_schemas::nb;
+
+    use crate::output::Output;
+    use crate::testing::Bed;
+
+    fn set(n: usize) -> nb::AddressSet {
+        let addresses =
+            (0..n).map(|i| Str::from(format!("10.{}.{}.{}", i >> 16, i >> 8 & 255, i & 255)));
+        nb::AddressSet {
+            name: "big".into(),
+            addresses: addresses.collect(),
+            ..nb::AddressSet::default()
+        }
+    }
+
+    fn addresses(bed: &Bed) -> usize {
+        let address =
+            |output: &&Output| matches!(output, Output::Address { set, .. } if &**set == "big");
+        bed.outputs().filter(address).count()
+    }
+
+    #[test]
+    fn one_address_into_a_large_set() {
+        let mut bed = Bed::new();
+        let row = bed.insert(set(10_000));
+        bed.ran();
+        for n in [10_001, 10_000, 1_024, 1_025, 10, 10_000] {
+            bed.put(row, set(n));
+            assert_eq!(bed.ran(), 1);
+            assert_eq!(addresses(&bed), n);
+        }
+        bed.remove::<nb::AddressSet>(row);
+        bed.ran();
+        assert_eq!(addresses(&bed), 0);
+    }
+}
