@@ -204,7 +204,9 @@ impl NestedKind {
         match self {
             NestedKind::Clone | NestedKind::Reject => "",
             NestedKind::Arp | NestedKind::Icmp4 | NestedKind::Icmp4Error => "ip4",
-            NestedKind::NdNs | NestedKind::Icmp6 | NestedKind::Icmp6Error => "ip6",
+            // The next hop of an IPv4 packet may be asked for so too (later than 23.03).
+            NestedKind::NdNs => "ip",
+            NestedKind::Icmp6 | NestedKind::Icmp6Error => "ip6",
             NestedKind::NdNa | NestedKind::NdNaRouter => "nd_ns",
             NestedKind::TcpReset => "tcp",
             NestedKind::SctpAbort => "sctp",

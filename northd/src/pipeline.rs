@@ -408,6 +408,8 @@ registers! {
     DHCP_RELAY_SEEN: Router = RegisterField::bit(9, 8);
     /// Which address of the router an answer to be relayed came for.
     DHCP_RELAY_OF: Router = RegisterField::whole(Register::Reg(2));
+    /// The next hop of an IPv4 packet is an IPv6 address (RFC 5549).
+    NEXT_HOP_OVER_IP6: Router = RegisterField::bit(9, 9);
     /// The chain of policies that is being followed is not the first one.
     POLICY_CHAINED: Router = RegisterField::bit(9, 15);
     /// Its number.

@@ -76,7 +76,8 @@ fn nexthop(text: &str, v4: bool) -> Result<String, Error> {
         return Ok(text.to_string());
     }
     match text.parse::<IpAddr>() {
-        Ok(address) if address.is_ipv4() == v4 => Ok(address.to_string()),
+        // IPv4 may go over IPv6 (RFC 5549), not the other way round.
+        Ok(address) if v4 || address.is_ipv6() => Ok(address.to_string()),
         _ => fail(format!(
             "bad IPv{} nexthop argument: {text}",
             if v4 { 4 } else { 6 }

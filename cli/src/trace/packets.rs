@@ -507,6 +507,8 @@ fn make_nd(packet: &mut Packet, kind: u128) {
 fn make_nd_ns(packet: &mut Packet) -> &'static str {
     let group = 0x3333_ff00_0000 | packet.read(OfField::Ip6Dst) & 0x00ff_ffff;
     let before = packet.read(OfField::EthDst);
+    // An IPv4 packet may ask for its next hop so too.
+    packet.write(OfField::EthType, 0x86dd);
     make_nd(packet, 135);
     packet.write(OfField::NdTarget, 0);
     packet.write(OfField::NdTll, before);

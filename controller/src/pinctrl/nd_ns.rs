@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use weft_openflow::{ActionList, Field, Message};
 use weft_packet::nd::{self, Nd, NdOption};
-use weft_packet::{Ethernet, IpHeader, Mac, ParseError};
+use weft_packet::{Ethernet, IpHeader, Mac, ParseError, ethertype};
 
 use super::respond::{Answer, Refusal, Request};
 use super::waiting::Hop;
@@ -12,13 +12,19 @@ use super::{arp, inject};
 
 pub(super) fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
     let (frame, ip) = request.ip()?;
-    let IpHeader::V6 { dst, .. } = ip.header else {
-        return Err(ParseError::Other("IPv6").into());
+    let actions = ActionList::from_wire(request.params)?;
+    let next_hop = inject::assigned(&actions, Field::NdTarget, request.packet).map(Ipv6Addr::from);
+    let dst = match (ip.header, next_hop) {
+        (IpHeader::V6 { dst, .. }, _) => dst,
+        // An IPv4 packet on its way over IPv6.
+        (IpHeader::V4 { .. }, Some(next_hop)) => next_hop,
+        (IpHeader::V4 { .. }, None) => return Err(ParseError::Other("IPv6").into()),
     };
     // The asker is whoever sends the packet on, not whoever sent it first: its link-local address is sure to be its own.
     let group = nd::solicited_node(dst);
     let ethernet = Ethernet {
         dst: Mac::ipv6_multicast(group),
+        ethertype: ethertype::IPV6,
         ..frame.ethernet
     };
     let question = Nd {
@@ -27,9 +33,7 @@ pub(super) fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         message: nd::Message::NeighborSolicit { target: dst },
         options: vec![NdOption::SourceMac(ethernet.src)],
     };
-    let actions = ActionList::from_wire(request.params)?;
-    let hop =
-        inject::assigned(&actions, Field::NdTarget, request.packet).map_or(dst, Ipv6Addr::from);
+    let hop = next_hop.unwrap_or(dst);
     let question = inject::packet_out(request, question.frame_in(&ethernet), &actions);
     let held = Hop::of(request, hop.into()).map(|hop| (hop, arp::held(request)));
     Ok(Answer {
@@ -41,7 +45,7 @@ pub(super) fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use weft_packet::{Frame, ethertype, protocol};
+    use weft_packet::{Frame, protocol};
 
     use super::super::testing::answer;
     use super::*;

@@ -166,7 +166,8 @@ scenarios! { @ gateways_of_our_controller WEFT
 scenarios! { @ gateways_of_our_controller_alone WEFT_CONTROLLER
     lb: connections_of_lost_backends_are_forgotten;
 }
-// ... and what neither does (since 23.09 what is used does not age).
+// ... and what neither does (since 23.09 what is used does not age, since 24.09 IPv4 goes over IPv6).
 scenarios! { @ gateways_newer_than_stock WEFT
     ageing: what_is_used_is_kept;
+    neighbors: ipv4_goes_over_ipv6;
 }

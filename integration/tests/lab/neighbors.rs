@@ -14,8 +14,9 @@ fn learned(lab: &Lab, port: &str, ip: &str) -> String {
     )
 }
 
-/// Two routers with a switch between; the first asks for the second like for any neighbour, the second knows the first.
-pub fn routers_ask_for_each_other(impls: Impls) {
+/// Two routers, each with a switch and a VM, and a switch between them, whose routes to each other's IPv4 network go by
+/// `hop`N.
+fn two_routers(impls: Impls, hop: &str) -> Lab {
     let lab = Lab::new(impls, 2);
     lab.nb("ls-add join");
     for n in 1..=2 {
@@ -33,7 +34,7 @@ pub fn routers_ask_for_each_other(impls: Impls) {
              lsp-set-type join-r{n} router
              lsp-set-options join-r{n} router-port=r{n}-join
              lsp-set-addresses join-r{n} router
-             lr-route-add r{n} 10.{other}.0.0/24 172.16.0.{other}
+             lr-route-add r{n} 10.{other}.0.0/24 {hop}{other}
              lr-route-add r{n} fd0{other}::/64 fd77::{other}
              lsp-add s{n} p{n}
              lsp-set-addresses p{n} '0a:00:00:00:0{n}:01 10.{n}.0.1 fd0{n}::1'"
@@ -46,6 +47,36 @@ pub fn routers_ask_for_each_other(impls: Impls) {
     }
     lab.nb("set logical_router r1 options:dynamic_neigh_routers=true");
     lab.ready();
+    lab
+}
+
+/// IPv4 between two IPv4 networks over IPv6 alone; one router knows the other, the other asks.
+pub fn ipv4_goes_over_ipv6(impls: Impls) {
+    let lab = two_routers(impls, "fd77::");
+    for port in ["r1-join", "r2-join"] {
+        let n = &port[1..2];
+        lab.nb(&format!(
+            "set logical_router_port {port} networks='\"fd77::{n}/64\"'"
+        ));
+    }
+    lab.ready();
+    lab.reaches_with_ttl("p1", "10.2.0.1", 62);
+    lab.reaches_with_ttl("p2", "10.1.0.1", 62);
+    wait_for(CONVERGE, "the next hop learned", || {
+        let mac = learned(&lab, "r1-join", "fd77::2");
+        ensure(mac == "0a:00:00:00:ee:02", mac)
+    });
+    let trace = lab.trace(
+        "--minimal",
+        "s2",
+        r#"inport == "p2" && eth.src == 0a:00:00:00:02:01 && eth.dst == 0a:00:00:00:ff:02 && ip4.src == 10.2.0.1 && ip4.dst == 10.1.0.1 && ip.ttl == 64 && icmp4.type == 8"#,
+    );
+    assert!(trace.contains("output(\"p1\")"), "{trace}");
+}
+
+/// The first asks for the second like for any neighbour, the second knows the first.
+pub fn routers_ask_for_each_other(impls: Impls) {
+    let lab = two_routers(impls, "172.16.0.");
     lab.reaches_with_ttl("p1", "10.2.0.1", 62);
     lab.reaches_with_ttl("p1", "fd02::1", 62);
     for ip in ["172.16.0.2", "fd77::2"] {

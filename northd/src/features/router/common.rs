@@ -7,6 +7,7 @@ use weft_lang::{Action, Expr, field, pred};
 use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
+use super::static_route::over_ip6;
 use super::{port, set};
 use crate::output::DpSet;
 use crate::pipeline::{self, Stage};
@@ -134,6 +135,16 @@ fn routing(flow: &impl Fn(Stage, u16, Expr, Vec<Action>)) {
         ],
     );
 
+    flow(
+        Stage::LrInArpResolve,
+        2,
+        over_ip6(),
+        vec![
+            Action::call(CallName::GetNd, [field::OUTPORT, next_hop6]),
+            Action::NEXT,
+        ],
+    );
+
     let unresolved = || field::ETH_DST.eq([0u8; 6]);
     let ask4 = Action::nested(
         NestedKind::Arp,
@@ -145,9 +156,17 @@ fn routing(flow: &impl Fn(Stage, u16, Expr, Vec<Action>)) {
             Action::Output,
         ],
     );
-    let ask6 = Action::nested(
-        NestedKind::NdNs,
-        [Action::Move(field::ND_TARGET, next_hop6), Action::Output],
+    let ask6 = || {
+        Action::nested(
+            NestedKind::NdNs,
+            [Action::Move(field::ND_TARGET, next_hop6), Action::Output],
+        )
+    };
+    flow(
+        Stage::LrInArpRequest,
+        110,
+        Expr::all([unresolved(), over_ip6()]),
+        vec![ask6()],
     );
     flow(
         Stage::LrInArpRequest,
@@ -159,7 +178,7 @@ fn routing(flow: &impl Fn(Stage, u16, Expr, Vec<Action>)) {
         Stage::LrInArpRequest,
         100,
         Expr::all([unresolved(), pred::IP6]),
-        vec![ask6],
+        vec![ask6()],
     );
 }
 

@@ -13,6 +13,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::port::{self, RouterPort};
+use super::route::Prefix;
 use super::{Ip, loopback, set};
 use crate::address::Prefixed;
 use crate::index::{ById, joined_id, network_digest};
@@ -67,6 +68,25 @@ pub struct Hop {
 }
 
 impl Hop {
+    /// [`Hop::actions`] of a route for `prefix`: the next hop of IPv4 packets may be an IPv6 address.
+    pub fn actions_for(&self, prefix: Prefix) -> Vec<Action> {
+        let mut actions = self.actions();
+        if let (Prefix::V4(_), Ip::V6(_)) = (prefix, self.source) {
+            // Before `next;`.
+            actions.insert(actions.len() - 1, set(pipeline::NEXT_HOP_OVER_IP6, 1));
+        }
+        actions
+    }
+
+    /// [`Hop::actions`] in place of those of a route, which may have chosen an IPv6 address for an IPv4 packet.
+    pub fn instead(&self) -> Vec<Action> {
+        let mut actions = self.actions();
+        if matches!(self.source, Ip::V4(_)) {
+            actions.insert(actions.len() - 1, set(pipeline::NEXT_HOP_OVER_IP6, 0));
+        }
+        actions
+    }
+
     /// Sets next hop, own address, source MAC and output port.
     pub fn actions(&self) -> Vec<Action> {
         let next_hop = self.source.next_hop();
@@ -86,9 +106,9 @@ impl Hop {
     }
 
     /// [`Hop::actions`] of a route that shares the load with no other.
-    pub fn alone(&self) -> Vec<Action> {
+    pub fn alone(&self, prefix: Prefix) -> Vec<Action> {
         let mut actions = vec![Action::DecTtl, set(pipeline::ECMP_GROUP, 0)];
-        actions.extend(self.actions());
+        actions.extend(self.actions_for(prefix));
         actions
     }
 }

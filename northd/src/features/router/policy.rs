@@ -72,7 +72,7 @@ impl Feature for Policies {
                     [] => return,
                     [hop] => {
                         let mut actions: Vec<Action> = mark.into_iter().collect();
-                        actions.extend(hop.actions());
+                        actions.extend(hop.instead());
                         // Before `next;`.
                         actions.insert(actions.len() - 1, no_group());
                         actions
@@ -260,7 +260,7 @@ impl Policy<'_, '_> {
     fn share(&self, hops: &[Hop], mark: Option<&Action>) -> Option<Vec<Action>> {
         let group = number(self.cx, self.router, Sort::Policy, self.uuid)?;
         for (member, hop) in (1u16..).zip(hops) {
-            let actions: Vec<Action> = mark.cloned().into_iter().chain(hop.actions()).collect();
+            let actions: Vec<Action> = mark.cloned().into_iter().chain(hop.instead()).collect();
             let chosen = ecmp::chosen(group, member);
             self.cx.flow(
                 self.router,

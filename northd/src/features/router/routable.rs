@@ -63,7 +63,7 @@ pub fn routes(cx: &Cx<'_>, gateway: &RouterPort, ip: IpAddr, mac: Mac, hint: Uui
             Stage::LrInIpRouting,
             priority(prefix, Origin::Connected),
             prefix.matches(false),
-            hop.alone(),
+            hop.alone(prefix),
             Some(hint),
         );
     }

@@ -102,11 +102,18 @@ impl Feature for Connected {
             if watched {
                 // The peer takes it as proof of being a neighbour that nobody has counted the hop (RFC 5881, 5).
                 let session = Expr::all([match_.clone(), bfd::is_control()]);
-                let mut actions = hop.alone();
+                let mut actions = hop.alone(prefix);
                 actions.retain(|action| *action != Action::DecTtl);
                 cx.flow(port.router, stage, priority + 1, session, actions, hint);
             }
-            cx.flow(port.router, stage, priority, match_, hop.alone(), hint);
+            cx.flow(
+                port.router,
+                stage,
+                priority,
+                match_,
+                hop.alone(prefix),
+                hint,
+            );
         };
         for net in &port.v4 {
             flow(Prefix::V4(net.trunc()), None, Ip::V4(net.addr()));

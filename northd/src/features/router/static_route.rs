@@ -214,7 +214,7 @@ fn destination(
     };
     match (prefix, target) {
         (_, Target::Discard)
-        | (Prefix::V4(_), Target::Via(Ip::V4(_)))
+        | (Prefix::V4(_), Target::Via(_))
         | (Prefix::V6(_), Target::Via(Ip::V6(_))) => Ok((prefix, target)),
         _ => Err(("nexthop", "is not of the family of ip_prefix")),
     }
@@ -263,7 +263,8 @@ impl Feature for Static {
             return;
         };
         if members.len() == 1 {
-            flow(Stage::LrInIpRouting, route.priority(), matches, hop.alone());
+            let actions = hop.alone(route.prefix);
+            flow(Stage::LrInIpRouting, route.priority(), matches, actions);
         } else if let Some(place) = Place::of(cx, &route, &members) {
             if place.number == 1 {
                 let choice = ecmp::choice(place, &members);
@@ -273,27 +274,37 @@ impl Feature for Static {
                 Stage::LrInIpRoutingEcmp,
                 100,
                 place.is_chosen(),
-                hop.actions(),
+                hop.actions_for(route.prefix),
             );
-            if route.symmetric && !route.by_source {
+            let mixed = matches!((route.prefix, hop.source), (Prefix::V4(_), Ip::V6(_)));
+            if route.symmetric && !route.by_source && !mixed {
                 symmetric::replies(cx, &route, hop);
             }
         }
         if let Some(Ip::V6(address)) = hop.via {
+            let packets = match route.prefix {
+                Prefix::V6(_) => pred::IP6,
+                Prefix::V4(_) => over_ip6(),
+            };
             flow(
                 Stage::LrInArpRequest,
                 200,
-                unresolved(address),
+                unresolved(packets, address),
                 vec![solicit(address)],
             );
         }
     }
 }
 
-fn unresolved(next_hop: Ipv6Addr) -> Expr {
+/// IPv4 packets to an IPv6 next hop.
+pub fn over_ip6() -> Expr {
+    Expr::all([pred::IP4, pipeline::NEXT_HOP_OVER_IP6.field().eq(1)])
+}
+
+fn unresolved(packets: Expr, next_hop: Ipv6Addr) -> Expr {
     Expr::all([
         field::ETH_DST.eq([0u8; 6]),
-        pred::IP6,
+        packets,
         pipeline::NEXT_HOP_IP6.field().eq(next_hop),
     ])
 }
@@ -331,7 +342,7 @@ mod tests {
             ("tea", "10.0.0.2", "ip_prefix"),
             ("10.0.0.0/8", "coffee", "nexthop"),
             ("10.0.0.0/8", "10.0.0.2/24", "nexthop"),
-            ("10.0.0.0/8", "fd00::2", "nexthop"),
+            ("fd00::/8", "10.0.0.2", "nexthop"),
         ] {
             assert_eq!(
                 destination(prefix, nexthop).map_err(|(column, _)| column),

@@ -225,7 +225,7 @@ fn a_bad_route_is_told_and_costs_nothing_else() {
     bed.route("r", "1.0.0.0/8", "10.7.7.7", |_| ());
     bed.route("r", "tea", "10.0.0.2", |_| ());
     bed.route("r", "2.0.0.0/8", "coffee", |_| ());
-    bed.route("r", "3.0.0.0/8", "fd00::2", |_| ());
+    bed.route("r", "fd03::/16", "10.0.0.2", |_| ());
     bed.route("r", "4.0.0.0/8", "10.0.0.2", |route| {
         route.output_port = Some("gone".into())
     });
@@ -276,4 +276,20 @@ fn packets_beyond_the_mtu_are_answered() {
         port.options = map([("gateway_mtu", "1400")])
     });
     insta::assert_snapshot!("mtu", bed.all_flows("reg9[1]"));
+}
+
+#[test]
+fn ipv4_over_ipv6() {
+    let mut bed = Bed::new();
+    let switch = bed.switch("sw");
+    bed.router_on(switch, "r", "0a:00:00:00:00:01", &["fd00::1/64"]);
+    bed.route("r", "10.0.0.0/8", "fd00::2", |_| ());
+    assert_eq!(bed.diagnostics(), "");
+    insta::assert_snapshot!(
+        bed.all_flows("")
+            .lines()
+            .filter(|line| line.contains("reg9[9]") || line.contains("10.0.0.0/8"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
 }
