@@ -91,7 +91,22 @@ impl Groups {
     /// The southbound has changed.
     pub(super) fn follow(&mut self, change: &sb::Change, core: &Core, now: Instant) {
         match change {
-            sb::Change::IpMulticast(_) => self.stale = true,
+            sb::Change::IpMulticast(_) | sb::Change::DatapathBinding(_) => self.stale = true,
+            // Another port may get its key.
+            sb::Change::PortBinding(c) => {
+                let Some(old) = &c.old else { return };
+                let place = |row: &sb::PortBinding| (row.datapath, row.tunnel_key);
+                if c.new.as_ref().is_some_and(|new| place(new) == place(old)) {
+                    return;
+                }
+                let table = self.tables.get_mut(&old.datapath);
+                let gone = table
+                    .zip(port_key(old.tunnel_key))
+                    .map(|(t, key)| t.forget(key));
+                let gone = gone.into_iter().flatten();
+                self.dirty
+                    .extend(gone.map(|subject| (old.datapath, subject)));
+            }
             sb::Change::IgmpGroup(c) => {
                 self.orphans.remove(&c.uuid);
                 self.doomed.remove(&c.uuid);
@@ -576,6 +591,19 @@ mod tests {
         bench.follow(vec![two]);
         bench.follow(vec![RowUpdate::<sb::IgmpGroup>::delete(Uuid(51)).into()]);
         assert_eq!(bench.ops(), 1);
+    }
+
+    #[test]
+    fn a_port_that_goes_leaves_nothing_to_who_gets_its_key() {
+        let mut bench = Bench::new(Vec::new());
+        bench.says("16", "ef000001");
+        assert_eq!(bench.ops(), 1);
+        bench.groups.written(true);
+        let there: sb::Update = RowUpdate::insert(Uuid(50), row("239.0.0.1", &[Uuid(11)])).into();
+        bench.follow(vec![there]);
+        bench.follow(vec![RowUpdate::<sb::PortBinding>::delete(Uuid(11)).into()]);
+        assert_eq!(bench.ops(), 1);
+        assert_eq!(bench.groups.tables[&SWITCH].subjects().count(), 0);
     }
 
     #[test]

@@ -256,6 +256,21 @@ impl Table {
         }
     }
 
+    /// A port is gone, or has another key; whose ports have changed.
+    pub(super) fn forget(&mut self, port: u32) -> Vec<Subject> {
+        let mut changed = Vec::new();
+        if self.routers.remove(&port).is_some() {
+            changed.push(Subject::Routers);
+        }
+        self.groups.retain(|ip, group| {
+            if group.ports.remove(&port).is_some() {
+                changed.push(Subject::Group(*ip));
+            }
+            !group.ports.is_empty()
+        });
+        changed
+    }
+
     /// Forgets what is due; whose ports have changed.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Subject> {
         if now < self.look {
@@ -344,7 +359,9 @@ mod tests {
         assert_eq!(table.hear(&leave, 9, start).changed, []);
         assert_eq!(table.hear(&leave, 7, start).changed, [one]);
         assert_eq!(ports(&table, 1), [8]);
-        assert_eq!(table.hear(&leave, 8, start).changed, [one]);
+        table.hear(&Heard::Query { router: true }, 8, start);
+        assert_eq!(table.forget(7), []);
+        assert_eq!(table.forget(8), [Subject::Routers, one]);
         assert_eq!(table.len(), 0);
         assert_eq!(table.due(), None);
     }

@@ -91,7 +91,7 @@ scenarios! {
     dns: names_are_told answers_pass_acls;
     ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
     multicast: registered_groups_reach_their_members unregistered_groups a_querier_keeps_groups_alive a_router_relays
-        reports_reach_those_who_route groups_are_flushed_and_survive_restarts;
+        reports_reach_those_who_route groups_are_flushed_and_survive_restarts a_flood_of_reports_is_bounded;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;

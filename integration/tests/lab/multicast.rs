@@ -456,3 +456,42 @@ pub fn groups_are_flushed_and_survive_restarts(impls: Impls) {
     lab.nb("set logical_switch s1 other_config:mcast_snoop=false");
     has_members(&lab, "s1", GROUP4, "");
 }
+
+/// Somebody who joins thousands of groups fills the table of the switch and nothing else.
+pub fn a_flood_of_reports_is_bounded(impls: Impls) {
+    let (lab, [a, b, c, _]) = four(impls, "other_config:mcast_table_size=20");
+    let first = join(&lab, c, GROUP4);
+    has_members(&lab, "s1", GROUP4, "v13");
+    lab.inside(&b.name(), || {
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::RAW,
+            Some(rustix::net::ipproto::IGMP),
+        )
+        .unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from((b.v4(), 0))).unwrap();
+        for n in 0..5_000_u16 {
+            let [high, low] = n.to_be_bytes();
+            let sum = 0x1600 + 0xef05 + u32::from(n);
+            let [c0, c1] = (!((sum & 0xffff) + (sum >> 16)) as u16).to_be_bytes();
+            let report = [0x16, 0, c0, c1, 239, 5, high, low];
+            let to = SocketAddr::from(([239, 5, high, low], 0));
+            // What the socket has no room for is lost, as it may be on the way.
+            let _ = rustix::net::sendto(&socket, &report, rustix::net::SendFlags::empty(), &to);
+        }
+    });
+    let rows = || {
+        lab.sb("--bare --columns=address list igmp_group")
+            .split_whitespace()
+            .count()
+    };
+    wait_for(CONVERGE, "a full table", || {
+        let rows = rows();
+        ensure(rows >= 20, format!("{rows} groups"))
+    });
+    // Per chassis, and what it has for multicast routers.
+    assert!(rows() <= 2 * (20 + 1), "{} groups", rows());
+    // Who was there before stays, and others get on with their lives.
+    reaches(&lab, a, GROUP4, &[&first]);
+    lab.reaches("v11", "10.1.0.3");
+}

@@ -1,7 +1,7 @@
 //! Groups that chassis learned of (`IGMP_Group`), as multicast groups and flows.
 //!
 //! Guarantees: what one chassis says about a group costs its own members; the flow and the number of a group are there
-//! once per datapath, as long as somebody is a member. Who gets all multicast anyhow (see [`ports`]) is no member. A row
+//! once per datapath, as long as somebody is a member; `localnet` ports are members of every group of their switch. Who gets all multicast anyhow (see [`ports`]) is no member. A row
 //! whose chassis or switch is gone is deleted. A switch has no more groups than `mcast_table_size`: further ones are
 //! reported and treated as unregistered.
 
@@ -16,6 +16,7 @@ use super::snoop::{self, snooping};
 use super::{Mark, Marks, copy_to, is_routable, is_to, of_unit, ports, registrable, unit};
 use crate::features::global::{Tunnels, key_ranges};
 use crate::features::router::port;
+use crate::index::PortType;
 use crate::ledger::{Ledgers, Space, number_fact};
 use crate::output::{Mcast, McastGroup, Output};
 use crate::pipeline::{MCAST_LEARNED_MIN, Stage, priority};
@@ -173,10 +174,7 @@ impl Feature for Members {
             if is_routable(ip) {
                 cx.demand(Relayed::ID, group);
             }
-            if cx
-                .value::<ports::GetsAll>(ports::Ports::ID, Key::Row(lsp))
-                .is_some()
-            {
+            if gets_all(cx, lsp) {
                 continue;
             }
             cx.demand(Groups::ID, group);
@@ -189,6 +187,11 @@ impl Feature for Members {
             }
         }
     }
+}
+
+fn gets_all(cx: &Cx<'_>, lsp: Uuid) -> bool {
+    cx.value::<ports::GetsAll>(ports::Ports::ID, Key::Row(lsp))
+        .is_some()
 }
 
 /// Those of the port bindings that are enabled ports of the switch.
@@ -214,6 +217,7 @@ impl Feature for Groups {
     const READS: &'static [&'static str] = &[
         Numbers::NAME,
         Marks::NAME,
+        ports::Ports::NAME,
         snoop::Switches::NAME,
         port::Routers::NAME,
     ];
@@ -232,8 +236,20 @@ impl Feature for Groups {
 }
 
 fn on_switch(cx: &Cx<'_>, key: Key, switch: Uuid, ip: IpAddr, name: &Str) {
-    if numbered(cx, key, name).is_none() {
+    let Some(group) = numbered(cx, key, name) else {
         return;
+    };
+    // Members on other chassis are reached by the physical network, where there is one.
+    for &lsp in cx.ports_of(switch, PortType::Localnet) {
+        let Some(row) = cx.lsp(lsp) else { continue };
+        let ours = cx.switch_of(lsp) == Some(switch) && *row.enabled() != Some(false);
+        if ours && !gets_all(cx, lsp) {
+            cx.emit(Output::McastMember {
+                dp: switch,
+                group: group.clone(),
+                port: row.name().clone(),
+            });
+        }
     }
     let mut actions = Vec::new();
     if Mark::Routers.is_set(cx, switch) {

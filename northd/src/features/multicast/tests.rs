@@ -152,6 +152,14 @@ fn members_get_what_they_joined_across_routers() {
     bed.sb_put(second, joined("239.0.0.1", dn, hv2, &[n2]));
     assert_eq!(bed.ran(), 1);
     assert_eq!(bed.all_flows("239.0.0.1"), flows);
+    let physical = bed.port(near, "ln", |port| port.type_ = "localnet".into());
+    let has = |bed: &mut Bed| groups(bed).contains(&"239.0.0.1 32774: ln".to_owned());
+    assert!(has(&mut bed));
+    bed.edit_port(physical, |port| {
+        port.options = map([("mcast_flood", "true")])
+    });
+    assert!(!has(&mut bed));
+    bed.remove_port(physical);
     bed.edit_router_port("r-far", |row| row.options = map([("mcast_flood", "true")]));
     insta::assert_snapshot!("flooding_router_port", bed.all_flows("_MC_static"));
     insta::assert_snapshot!("own_reports", bed.all_flows("ip_routing 10550"));
