@@ -196,6 +196,7 @@ impl Random for nb::LogicalSwitch {
                     ("interconn-ts", NAMES),
                     ("fdb_age_threshold", NUMBERS),
                     ("broadcast-arps-to-all-routers", BOOLS),
+                    ("dhcp_relay_port", PORTS),
                 ],
                 30,
             ),

@@ -211,7 +211,10 @@ pub fn a_router_passes_questions_on(impls: Impls) {
         ));
     }
     lab.nb("--id=@relay create dhcp_relay name=relay servers=10.2.0.2 -- set logical_router_port r-s1 dhcp_relay=@relay");
+    // The router alone hears the questions.
+    lab.nb("set logical_switch s1 other_config:dhcp_relay_port=s1-r\n lsp-add s1 p3\n lsp-set-addresses p3 '0a:00:00:00:00:03 10.1.0.3'");
     lab.vm("h1", "p1", "0a:00:00:00:00:01");
+    lab.vm("h1", "p3", "0a:00:00:00:00:03");
     lab.vm("h2", "p2", "0a:00:00:00:00:02 10.2.0.2/24 via 10.2.0.254");
     lab.ready();
     lab.dhcpd(
@@ -224,7 +227,9 @@ pub fn a_router_passes_questions_on(impls: Impls) {
              option dhcp-renewal-time 2;
          }",
     );
+    let heard = lab.capture("p3", "p3", "udp port 67");
     let client = lab.dhclient("p1", "-4");
+    assert_eq!(heard.packets(), [""; 0]);
     client.knows(&[
         "BOUND",
         "ip=10.1.0.1",

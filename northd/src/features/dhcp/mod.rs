@@ -18,4 +18,5 @@ pub const KINDS: &[Entry] = &[
     pure::<settings::Settings>(),
     pure::<port::Ports>(),
     pure::<relay::Relay>(),
+    pure::<relay::RelayPort>(),
 ];

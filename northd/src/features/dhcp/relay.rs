@@ -12,8 +12,9 @@ use std::net::Ipv4Addr;
 use weft_lang::{Action, Expr, field};
 use weft_schemas::nb;
 
+use crate::features::port_address::router_port;
 use crate::features::router::port::{self, RouterPort};
-use crate::pipeline::{DHCP_RELAY_OF, DHCP_RELAY_SEEN, DHCP_RELAYED, Stage};
+use crate::pipeline::{DHCP_RELAY_OF, DHCP_RELAY_SEEN, DHCP_RELAYED, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// Port of clients (RFC 2131, 4.1).
@@ -66,6 +67,52 @@ impl Feature for Relay {
             questions(cx, &port, own, server);
             answers(cx, &port, own, server);
         }
+    }
+}
+
+/// Per switch with `other_config:dhcp_relay_port`: questions go to that port to a router and nowhere else.
+pub struct RelayPort;
+
+impl Feature for RelayPort {
+    const NAME: &'static str = "dhcp_relay_port";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitch)];
+    const READS: &'static [&'static str] = &[port::Ports::NAME];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        let switch = key.row();
+        let Some(row) = cx.ls(switch) else { return };
+        let Some(name) = row.other_config().get("dhcp_relay_port") else {
+            return;
+        };
+        let lsp = cx
+            .lsp_named(name)
+            .filter(|lsp| cx.switch_of(*lsp) == Some(switch));
+        let router = lsp.and_then(|lsp| router_port(cx, lsp));
+        let Some(router) = router else {
+            let message =
+                format!("dhcp_relay_port: \"{name}\" is no port of the switch to a router");
+            return cx.diagnose::<nb::LogicalSwitch>(row.name(), switch, "other_config", message);
+        };
+        let relays = cx
+            .lrp(router.uuid)
+            .is_some_and(|lrp| lrp.dhcp_relay().is_some());
+        if !relays {
+            return;
+        }
+        let from = Expr::all([
+            field::ETH_DST.eq([0xff; 6]),
+            field::IP4_SRC.eq(Ipv4Addr::UNSPECIFIED),
+            field::IP4_DST.eq(Ipv4Addr::BROADCAST),
+            field::UDP_SRC.eq(CLIENTS),
+            field::UDP_DST.eq(SERVERS),
+        ]);
+        let actions = [
+            Action::set(field::ETH_DST, router.mac),
+            Action::set(field::OUTPORT, name),
+            Action::Output,
+        ];
+        let stage = Stage::LsInL2Lkup;
+        cx.flow(switch, stage, priority::L2_SPECIAL, from, actions, lsp);
     }
 }
 

@@ -269,6 +269,22 @@ fn a_router_port_relays() {
     assert_eq!(bed.all_flows("udp.dst == 67"), "");
     bed.edit_router_port("r-sw", |row| row.dhcp_relay = Some(relay));
     insta::assert_snapshot!(bed.all_flows("udp.dst == 67"));
+    bed.edit_switch(switch, |row| {
+        row.other_config = map([("dhcp_relay_port", "sw-r")])
+    });
+    assert_eq!(
+        bed.flows("udp.dst == 67"),
+        "sw ls_in_l2_lkup 110 | eth.dst == ff:ff:ff:ff:ff:ff && ip4.src == 0.0.0.0 && ip4.dst == 255.255.255.255 && udp.src == 68 \
+         && udp.dst == 67 | eth.dst = 0a:00:00:00:ff:01; outport = \"sw-r\"; output;"
+    );
+    bed.edit_switch(switch, |row| {
+        row.other_config = map([("dhcp_relay_port", "nobody")])
+    });
+    assert_eq!(bed.flows("udp.dst == 67"), "");
+    assert!(
+        bed.diagnostics()
+            .contains("no port of the switch to a router")
+    );
     bed.put(
         relay,
         nb::DhcpRelay {
