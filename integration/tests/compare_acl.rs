@@ -112,11 +112,11 @@ impl Round<'_> {
             let Question { flow, options } = question;
             let (here, there) = std::thread::scope(|scope| {
                 let here = scope.spawn(|| self.our_verdict(question));
-                let there = self.trace_stock(Path::new("ovn-trace"), question);
+                let there = self.trace_stock(Path::new("ovn-trace"), seed, question);
                 (here.join().unwrap(), there)
             });
             outcome.asked += 1;
-            let Some(there) = there else {
+            let Some((there, lost)) = there else {
                 outcome.unanswered += 1;
                 continue;
             };
@@ -124,8 +124,12 @@ impl Round<'_> {
             if here.but_solicitations() == there.but_solicitations() {
                 continue;
             }
+            if lost {
+                outcome.unanswered += 1;
+                continue;
+            }
             // Whose doing it is: our trace on stock's flows tells.
-            let middle = self.trace_stock(&self.ours.programs.trace, question);
+            let middle = self.trace_stock(&self.ours.programs.trace, seed, question);
             outcome.differences.push(format!(
                 "seed {seed}: {options} {} {}\n  ours: {here:?}\n  stock: {there:?}\n  weft-trace on stock's: {middle:?}",
                 flow.datapath, flow.packet
@@ -143,15 +147,22 @@ impl Round<'_> {
         Verdict::parse(&text)
     }
 
-    fn trace_stock(&self, program: &Path, question: &Question) -> Option<Verdict> {
+    /// What stock's flows do, and whether it lost one of the policy's.
+    fn trace_stock(
+        &self,
+        program: &Path,
+        seed: u64,
+        question: &Question,
+    ) -> Option<(Verdict, bool)> {
         let Question { flow, options } = question;
         let options = format!("--minimal {options}");
         let done = self
             .stock
             .trace_with(program, &options, &flow.datapath, &flow.packet);
         // A group without ports on the datapath is a fault of syntax there, and the whole flow is lost.
-        let lost = done.stderr.contains("expecting port group name");
-        (!done.crashed && !lost).then(|| Verdict::parse(&done.ok()))
+        let lost = format!("Syntax error at `@t{seed}g");
+        let lost = done.stderr.contains(&lost);
+        (!done.crashed).then(|| (Verdict::parse(&done.ok()), lost))
     }
 }
 
