@@ -232,6 +232,7 @@ impl Random for nb::LogicalSwitchPort {
                     ("network_name", &["phys"]),
                     ("requested-tnl-key", NUMBERS),
                     ("requested-chassis", &["hv0", "hv1,hv2", "host0", "nobody"]),
+                    ("exclude-lb-vips-from-garp", BOOLS),
                     (
                         "nat-addresses",
                         &["router", "0a:00:00:00:00:09 10.0.0.9", "junk"],
@@ -871,7 +872,6 @@ impl Random for sb::Fdb {
             dp_key: 1 + d.below(5) as i64,
             port_key: 1 + d.below(3) as i64,
             timestamp: d.below(3) as i64,
-            ..Default::default()
         }
     }
 }

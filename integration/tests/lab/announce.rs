@@ -91,6 +91,13 @@ pub fn routers_are_announced(impls: Impls) {
             .contains("who-has 172.16.0.101 tell 172.16.0.101")
             .then_some(())
     });
+    lab.nb("lb-add lb 172.16.0.200:80 10.0.0.1:80
+            lr-lb-add r lb");
+    wire.wait_for("gratuitous ARP of the virtual address", |packet| {
+        packet
+            .contains("who-has 172.16.0.200 tell 172.16.0.200")
+            .then_some(())
+    });
     // Stock northd leaves out what is not IPv4.
     let impls = lab.impls();
     if (impls.northd, impls.controller) == (Impl::Weft, Impl::Weft) {

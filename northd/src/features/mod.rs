@@ -42,6 +42,8 @@ const ROWS: &[Entry] = &[
     allocator::<queue::Queues>(),
     pure::<mirror::Mirrors>(),
     pure::<mirror::MirrorPorts>(),
+    pure::<nat_addresses::GroupAddresses>(),
+    pure::<nat_addresses::Balanced>(),
     pure::<switch_port::SwitchPort>(),
     pure::<router_port::RouterPort>(),
     pure::<ha_group::SwitchChassis>(),

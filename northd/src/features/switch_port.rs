@@ -10,7 +10,7 @@ use weft_ovsdb::model::{Map, Set, Str, Uuid};
 use weft_schemas::nb;
 
 use super::mirror::{Mirror, Mirrors};
-use super::nat_addresses::nat_addresses;
+use super::nat_addresses::{Balanced, nat_addresses};
 use super::nested::{NestedTag, nested_tag};
 use super::port_key::{PortKey, port_key};
 use super::queue::{Queues, queue};
@@ -25,8 +25,13 @@ pub struct SwitchPort;
 impl Feature for SwitchPort {
     const NAME: &'static str = "switch_port_binding";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
-    const READS: &'static [&'static str] =
-        &[PortKey::NAME, NestedTag::NAME, Queues::NAME, Mirrors::NAME];
+    const READS: &'static [&'static str] = &[
+        PortKey::NAME,
+        NestedTag::NAME,
+        Queues::NAME,
+        Mirrors::NAME,
+        Balanced::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -146,8 +151,7 @@ fn towards_router<C: weft_ovsdb::model::Recorder>(
     }
     port.options = Map::from_iter(options);
     if let Some(lrp) = lrp {
-        port.nat_addresses =
-            nat_addresses(cx, lsp.options().get("nat-addresses").map(|v| &**v), lrp);
+        port.nat_addresses = nat_addresses(cx, lsp.options(), lrp);
     }
 }
 

@@ -32,10 +32,8 @@ impl Ageing {
             Output::RemovalLimit(table, limit) if present => {
                 self.limits.insert(*table, *limit);
             }
-            Output::RemovalLimit(table, limit) => {
-                if self.limits.get(table) == Some(limit) {
-                    self.limits.remove(table);
-                }
+            Output::RemovalLimit(table, limit) if self.limits.get(table) == Some(limit) => {
+                self.limits.remove(table);
             }
             _ => {}
         }

@@ -46,6 +46,18 @@ impl From<&Address> for Const {
     }
 }
 
+/// The address of an element of `vips`, unless it is a template's.
+pub fn address_of(vip: &str) -> Option<IpAddr> {
+    let vip = vip.trim();
+    if let Ok(socket) = vip.parse::<SocketAddr>() {
+        return Some(socket.ip());
+    }
+    let bare = vip
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(vip).parse().ok()
+}
+
 /// A port, or the name of one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Port {
