@@ -134,6 +134,17 @@ proptest! {
         bytes.resize(bytes.len() + padding, 0xa5);
         let changed = transport::with_udp_payload(&bytes, &new).unwrap();
         prop_assert_eq!(changed, transport::udp(&e, ip, ttl, 1, 2, &new));
+        let dst = Ipv4Addr::new(10, 0, 0, 1);
+        let readdressed = transport::with_udp_payload_to(&bytes, dst, &new);
+        match ip {
+            IpHeader::V4 { src, .. } => {
+                let mut expected = transport::udp(&e, IpHeader::V4 { src, dst }, ttl, 1, 2, &new);
+                let sum = expected.len() - new.len() - 2;
+                expected[sum..sum + 2].fill(0);
+                prop_assert_eq!(readdressed, Ok(expected));
+            }
+            IpHeader::V6 { .. } => prop_assert!(readdressed.is_err()),
+        }
     }
 
     #[test]

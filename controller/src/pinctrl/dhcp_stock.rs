@@ -256,3 +256,31 @@ fn options_that_are_not_there_leave_the_flow_out() {
         "option offerip is missing"
     );
 }
+
+proptest::proptest! {
+    /// Whatever comes with a sound question, and whatever question comes with sound options, is answered or goes on; an answer
+    /// is sound.
+    #[test]
+    fn nothing_comes_of_nonsense(v6: bool, rest: Vec<u8>, payload: Vec<u8>, sound in 0..3u8) {
+        let (action, question) = if v6 {
+            let action = "reg0[3] = put_dhcpv6_opts(ia_addr = fd00::1, server_id = 0a:00:00:00:ff:02);";
+            (action, bytes(&format!("01abcdef {CLIENT} {WANTED}")))
+        } else {
+            let question = bytes("01010600 0*24 0a0000000001 0*202 63825363 350101");
+            ("reg0[3] = put_dhcp_opts(offerip = 10.0.0.1);", question)
+        };
+        let mut options = options_v6();
+        let row = OptionRow { code: 0, ty: OptionType::Ipv4 };
+        options.insert("offerip".to_owned(), row);
+        let mut data = userdata(&options, action).unwrap().into_vec();
+        if sound != 0 {
+            data.extend(&rest);
+        }
+        let question = match sound {
+            1 => question,
+            _ => [question, payload].concat(),
+        };
+        let answer = ask(&data, v6, &question);
+        proptest::prop_assert!(v6 || sound != 1 || answer.is_some());
+    }
+}
