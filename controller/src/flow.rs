@@ -36,13 +36,24 @@ pub struct Flow {
     pub body: Body,
 }
 
+// There are hundreds of thousands of them.
+const _: () = assert!(size_of::<Flow>() <= 64);
+
 /// Names a conjunctive match until it gets a number: one logical flow row can have several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConjId {
-    /// The logical flow.
-    pub owner: Uuid,
+    /// The logical flow. As bytes: an integer of this size would round every flow up to its alignment, a third of its size.
+    owner: [u8; 16],
     /// Counts within it.
-    pub n: u32,
+    n: u32,
+}
+
+impl ConjId {
+    /// Conjunctive match `n` of the logical flow `owner`.
+    pub fn new(owner: Uuid, n: u32) -> ConjId {
+        let owner = owner.0.to_be_bytes();
+        ConjId { owner, n }
+    }
 }
 
 /// A clause of a conjunctive match.

@@ -270,10 +270,7 @@ impl Target {
         actions: &Arc<Actions>,
     ) {
         let matches = matches(dp_key, flow);
-        let id = |n: u32| ConjId {
-            owner: self.uuid,
-            n,
-        };
+        let id = |n: u32| ConjId::new(self.uuid, n);
         let put = |body: Body| {
             cx.emit(Output::Flow(Arc::new(Flow {
                 table: self.table,

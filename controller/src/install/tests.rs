@@ -16,10 +16,7 @@ fn flow(cookie: u32, actions: &[Action]) -> Output {
 }
 
 fn clause(owner: u128, clause: u8) -> Output {
-    let id = ConjId {
-        owner: Uuid(owner),
-        n: 0,
-    };
+    let id = ConjId::new(Uuid(owner), 0);
     Output::Flow(Arc::new(Flow {
         table: 8,
         priority: 100,
