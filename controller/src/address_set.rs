@@ -42,10 +42,10 @@ pub const LFLOW_PART: Kind<Controller> = Kind::pure(
     lflow_part,
 );
 
-/// The addresses of a set as they are written, as a whole or by part.
+/// The addresses of a set as they are written, by part if they are many.
 #[derive(PartialEq)]
 enum Texts {
-    Few(Vec<Str>),
+    Few,
     Many(Vec<Arc<[Str]>>),
 }
 
@@ -72,7 +72,7 @@ fn texts(cx: &Cx<'_, Controller>, key: Key) {
     };
     let addresses = row.addresses();
     if addresses.len() <= cx.settings().large_set.unwrap_or(LARGE) {
-        return cx.publish(Texts::Few(addresses.iter().cloned().collect()));
+        return cx.publish(Texts::Few);
     }
     let mut parts = vec![Vec::new(); usize::from(PARTS)];
     for text in addresses.iter() {
@@ -94,14 +94,19 @@ fn part_texts(cx: &Cx<'_, Controller>, key: Key) {
 fn part(cx: &Cx<'_, Controller>, key: Key) {
     let Key::Part(set, _) = key else { return };
     if let Some(texts) = cx.value::<Arc<[Str]>>(PART_TEXTS.id(), key) {
-        cx.publish(parsed(cx, set, &texts));
+        cx.publish(parsed(cx, set, &texts[..]));
     }
 }
 
 fn address_set(cx: &Cx<'_, Controller>, key: Key) {
     cx.demand(TEXTS.id(), key);
     match cx.value::<Texts>(TEXTS.id(), key).as_deref() {
-        Some(Texts::Few(texts)) => cx.publish(Members::Few(parsed(cx, key.row(), texts))),
+        Some(Texts::Few) => {
+            let rec = cx.sb_rec();
+            if let Some(row) = cx.sb().address_set.tracked(key.row(), &rec) {
+                cx.publish(Members::Few(parsed(cx, key.row(), row.addresses())));
+            }
+        }
         Some(Texts::Many(_)) => {
             for part in 0..PARTS {
                 let key = Key::Part(key.row(), part);
@@ -114,8 +119,12 @@ fn address_set(cx: &Cx<'_, Controller>, key: Key) {
     }
 }
 
-fn parsed(cx: &Cx<'_, Controller>, set: Uuid, texts: &[Str]) -> Vec<Int> {
-    let mut all = Vec::with_capacity(texts.len());
+fn parsed<'a>(
+    cx: &Cx<'_, Controller>,
+    set: Uuid,
+    texts: impl IntoIterator<Item = &'a Str>,
+) -> Vec<Int> {
+    let mut all = Vec::new();
     for text in texts {
         match parse_constants(text) {
             Ok((constants, _)) => all.extend(constants.iter().filter_map(Const::as_int).copied()),
