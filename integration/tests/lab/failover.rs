@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weft_integration::lab::CONVERGE;
+use weft_integration::socket::Talk;
 use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
@@ -105,4 +106,49 @@ pub fn the_gateways_link_fails_and_returns(impls: Impls) {
     assert!(Duration::from_millis(50) * failing < Duration::from_secs(5));
     let returning = lost(&lab, "link returns", || lab.link("h2", true), "h2");
     assert!(Duration::from_millis(50) * returning < Duration::from_secs(5));
+}
+
+/// Streams through a gateway go on by its stand-in: it takes them up in the middle, under the same outer addresses.
+pub fn streams_survive_their_gateway(impls: Impls) {
+    let lab = nat::lab(
+        impls,
+        3,
+        &["h1", "h2", "h3"],
+        "set nb_global . options:bfd-min-rx=100 options:bfd-min-tx=100 options:bfd-mult=3
+         lrp-set-gateway-chassis r-ext h2 20
+         lrp-set-gateway-chassis r-ext h3 10
+         lr-nat-add r snat 172.16.0.100 10.0.0.0/24
+         lr-nat-add r dnat_and_snat 172.16.0.101 10.0.0.1",
+    );
+    is_gateway(&lab, "h2");
+    // Behind a bridge that leaves no checksum to hardware.
+    lab.machine("h1", "br-ext", "far", 0, "0a:00:00:00:01:0a 172.16.0.10/24");
+    lab.nb("lsp-add in a3
+            lsp-set-addresses a3 '0a:00:00:00:00:03 10.0.0.3'");
+    lab.vm("h1", "a3", "0a:00:00:00:00:03 10.0.0.3/24 via 10.0.0.254");
+    lab.ready();
+    watched(&lab, &["h2", "h3"]);
+    let _servers = [lab.tcp_echo("far", 7000), lab.tcp_echo("a1", 7000)];
+    let ways = [
+        ("a3", "172.16.0.10:7000"),
+        ("a1", "172.16.0.10:7000"),
+        ("far", "172.16.0.101:7000"),
+    ];
+    let mut streams = ways.map(|(vm, to)| {
+        lab.reaches(vm, to.split(':').next().unwrap_or_default());
+        let stream = lab.tcp_connect(vm, to);
+        (
+            vm,
+            stream.unwrap_or_else(|why| panic!("{vm} to {to}: {why:?}")),
+        )
+    });
+    for (vm, stream) in &mut streams {
+        assert_eq!(stream.exchange(500), Talk::Answered, "{vm} before");
+    }
+    lab.host_dies("h2");
+    is_gateway(&lab, "h3");
+    lab.reaches("a3", "172.16.0.10");
+    for (vm, stream) in &mut streams {
+        assert_eq!(stream.exchange(500), Talk::Answered, "{vm} afterwards");
+    }
 }

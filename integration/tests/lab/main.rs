@@ -79,7 +79,8 @@ scenarios! {
     vlan_routing: hosts_have_addresses_of_their_own redirected_over_the_wire;
     nat: a_gateway_router_translates a_gateway_port_translates a_floating_address_stays_on_its_host bad_rules
         streams_through_a_gateway_router streams_through_a_gateway_port neighbours_have_routes;
-    failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself;
+    failover: the_gateway_host_dies_and_returns the_gateways_link_fails_and_returns the_new_gateway_announces_itself
+        streams_survive_their_gateway;
     dhcp: leases_are_given_and_renewed who_is_not_served_gets_nothing addresses_and_options_of_version_6
         only_the_owner_answers_for_a_host_outside;
     restart: northd_killed controller_killed vswitchd_restarted local_ovsdb_restarted central_databases_restarted
