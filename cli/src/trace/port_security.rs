@@ -240,7 +240,7 @@ mod tests {
         assert!(!forbids_sending(&[], &packet(2, 5)));
         assert_eq!(Rule::parse("10.0.0.1"), None);
         let virtual_router = [Rule::parse("VRRPv3 00:00:00:00:00:01 10.0.0.1").unwrap()];
-        for mac in [1, 0x5e_0001_07] {
+        for mac in [1, 0x5e00_0107] {
             assert!(!forbids_sending(&virtual_router, &packet(mac, 0x0a00_0001)));
             assert!(!forbids_receiving(
                 &virtual_router,
@@ -249,9 +249,9 @@ mod tests {
             assert!(forbids_sending(&virtual_router, &packet(mac, 0x0a00_0002)));
         }
         // The Ethernet address is for the other version.
-        let forged = packet(0x5e_0002_07, 0x0a00_0001);
+        let forged = packet(0x5e00_0207, 0x0a00_0001);
         assert!(forbids_sending(&virtual_router, &forged));
         assert!(forbids_receiving(&virtual_router, &forged));
-        assert!(forbids_sending(&host, &packet(0x5e_0001_07, 0x0a00_0001)));
+        assert!(forbids_sending(&host, &packet(0x5e00_0107, 0x0a00_0001)));
     }
 }
