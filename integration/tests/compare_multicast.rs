@@ -93,62 +93,54 @@ const CHANGES: &[Change] = &[
     Nb("set logical_switch s other_config:mcast_snoop=false -- --all destroy logical_router"),
 ];
 
-/// The UUIDs that names stand for, as substitutions.
+/// The UUIDs of datapaths, ports and chassis with their names.
 fn names(lab: &Lab) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    let mut all = |table: &str, column: &str| {
-        let rows = lab.sb(&format!(
-            "--format=csv --no-headings --columns=_uuid,{column} list {table}"
-        ));
-        for row in rows.lines() {
-            let (uuid, name) = row.split_once(',').unwrap();
-            let name = name.trim_matches('"').replace("\"\"", "");
-            let name = name
-                .trim_matches(['{', '}'])
-                .split(", ")
-                .find_map(|pair| pair.strip_prefix("name="))
-                .map_or(name.clone(), str::to_owned);
-            out.push((uuid.to_owned(), name));
-        }
+    let rows = lab.sb(
+        "--format=csv --no-headings --columns=_uuid,external_ids list datapath_binding
+         --columns=_uuid,logical_port list port_binding
+         --columns=_uuid,name list chassis",
+    );
+    let pair = |row: &str| {
+        let (uuid, name) = row.split_once(',')?;
+        let name = name.trim_matches('"').replace("\"\"", "");
+        let name = name
+            .trim_matches(['{', '}'])
+            .split(", ")
+            .find_map(|pair| pair.strip_prefix("name="))
+            .map_or(name.clone(), str::to_owned);
+        Some((uuid.to_owned(), name))
     };
-    all("datapath_binding", "external_ids");
-    all("port_binding", "logical_port");
-    all("chassis", "name");
-    out
-}
-
-fn uuid(lab: &Lab, table: &str, condition: &str) -> String {
-    lab.sb_get(table, "_uuid", condition)
+    rows.lines().filter_map(pair).collect()
 }
 
 fn make(lab: &Lab, change: &Change) {
+    let names = match change {
+        Join(..) | Leave(..) => names(lab),
+        Nb(_) | Sb(_) => Vec::new(),
+    };
+    let uuid = |name: &str| {
+        let found = names.iter().find(|(_, known)| known == name);
+        found.map_or_else(
+            || panic!("no {name} in {names:?}"),
+            |(uuid, _)| uuid.as_str(),
+        )
+    };
     match change {
         Nb(script) => drop(lab.nb(script)),
         Sb(script) => drop(lab.sb(script)),
         Join(group, switch, chassis, ports) => {
-            let datapath = uuid(
-                lab,
-                "datapath_binding",
-                &format!("external_ids:name={switch}"),
-            );
-            let chassis = uuid(lab, "chassis", &format!("name={chassis}"));
-            let ports: Vec<String> = ports
-                .iter()
-                .map(|port| uuid(lab, "port_binding", &format!("logical_port={port}")))
-                .collect();
+            let ports: Vec<&str> = ports.iter().map(|port| uuid(port)).collect();
             lab.sb(&format!(
-                "create igmp_group 'address=\"{group}\"' datapath={datapath} chassis={chassis} ports={}",
+                "create igmp_group 'address=\"{group}\"' datapath={} chassis={} ports={}",
+                uuid(switch),
+                uuid(chassis),
                 ports.join(",")
             ));
         }
         Leave(group, switch) => {
-            let datapath = uuid(
-                lab,
-                "datapath_binding",
-                &format!("external_ids:name={switch}"),
-            );
-            let condition = format!("datapath={datapath} 'address=\"{group}\"'");
-            for row in uuid(lab, "igmp_group", &condition).split_whitespace() {
+            let condition = format!("datapath={} 'address=\"{group}\"'", uuid(switch));
+            let rows = lab.sb_get("igmp_group", "_uuid", &condition);
+            for row in rows.split_whitespace() {
                 lab.sb(&format!("destroy igmp_group {row}"));
             }
         }
@@ -158,30 +150,23 @@ fn make(lab: &Lab, change: &Change) {
 /// Rows as text, with names for UUIDs, sets in order; the tunnel keys of learned groups are free to choose.
 fn rows(lab: &Lab) -> BTreeSet<String> {
     let names = names(lab);
-    let mut out = BTreeSet::new();
-    let mut list = |table: &str, columns: &str| {
-        let rows = lab.sb(&format!(
-            "--format=csv --no-headings --columns={columns} list {table}"
-        ));
-        for row in rows.lines() {
-            let named = names
-                .iter()
-                .fold(row.to_owned(), |row, (uuid, name)| row.replace(uuid, name));
-            let mut words: Vec<&str> = named
-                .split(|c: char| ",[]\" ".contains(c))
-                .filter(|word| !word.is_empty())
-                .collect();
-            words.sort_unstable();
-            out.insert(format!("{table} {words:?}"));
-        }
-    };
-    list("multicast_group", "name,datapath,ports");
-    list(
-        "ip_multicast",
-        "datapath,enabled,querier,eth_src,ip4_src,ip6_src,table_size,idle_timeout,query_interval,query_max_resp,seq_no",
+    let rows = lab.sb(
+        "--format=csv --no-headings --columns=name,datapath,ports list multicast_group
+         --columns=datapath,enabled,querier,eth_src,ip4_src,ip6_src,table_size,idle_timeout,query_interval,query_max_resp,seq_no list ip_multicast
+         --columns=address,datapath,chassis,ports list igmp_group",
     );
-    list("igmp_group", "address,datapath,chassis,ports");
-    out
+    let readable = |row: &str| {
+        let named = names
+            .iter()
+            .fold(row.to_owned(), |row, (uuid, name)| row.replace(uuid, name));
+        let mut words: Vec<&str> = named
+            .split(|c: char| ",[]\" ".contains(c))
+            .filter(|word| !word.is_empty())
+            .collect();
+        words.sort_unstable();
+        words.join(" ")
+    };
+    rows.lines().map(readable).collect()
 }
 
 /// The flows of the stages in question that are about groups.
