@@ -79,15 +79,30 @@ impl Feature for Switches {
             );
             Str::default()
         };
+        let eth_src = address("mcast_eth_src", "Ethernet", &|t| t.parse::<Mac>().is_ok());
+        if eth_src.is_empty() && enabled && is_on(config, "mcast_querier") {
+            let message = "there is no mcast_eth_src to send from: nobody is asked";
+            complain("other_config:mcast_querier", message.into());
+        }
+        let ip6_src = address("mcast_ip6_src", "IPv6", &|t| t.parse::<Ipv6Addr>().is_ok());
+        if ip6_src
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|ip| !ip.is_unicast_link_local())
+        {
+            complain(
+                column("mcast_ip6_src"),
+                format!("\"{ip6_src}\" is not of the link: hosts ignore queries from it"),
+            );
+        }
         let idle_timeout = number("mcast_idle_timeout", 15..=3600, 300);
         let table_size = number("mcast_table_size", 1..=32_766, 2048);
         cx.emit(Output::IpMulticast(Arc::new(IpMulticast {
             switch: uuid,
             enabled,
             querier: is_on_unless(config, "mcast_querier", true),
-            eth_src: address("mcast_eth_src", "Ethernet", &|t| t.parse::<Mac>().is_ok()),
+            eth_src,
             ip4_src: address("mcast_ip4_src", "IPv4", &|t| t.parse::<Ipv4Addr>().is_ok()),
-            ip6_src: address("mcast_ip6_src", "IPv6", &|t| t.parse::<Ipv6Addr>().is_ok()),
+            ip6_src,
             table_size,
             idle_timeout,
             query_interval: number("mcast_query_interval", 1..=3600, (idle_timeout / 2).max(1)),

@@ -269,6 +269,16 @@ fn settings_are_brought_into_range() {
     bed.edit_switch(switch, |row| row.other_config = map(config));
     insta::assert_debug_snapshot!("settings_odd", row(&mut bed));
     insta::assert_snapshot!("settings_complaints", bed.diagnostics());
+    let config = [
+        ("mcast_snoop", "true"),
+        ("mcast_querier", "true"),
+        ("mcast_ip6_src", "fd00::1"),
+    ];
+    bed.edit_switch(switch, |row| row.other_config = map(config));
+    let said = bed.diagnostics();
+    for what in ["\"fd00::1\" is not of the link", "no mcast_eth_src"] {
+        assert!(said.contains(what), "{said}");
+    }
 }
 
 #[test]
