@@ -58,6 +58,10 @@ pub enum Index {
     DhcpOptionByName,
     /// Chassis_Template_Var by chassis.
     TemplateVarsByChassis,
+    /// Port_Binding of a router port that wants a prefix, under `()`.
+    PrefixPort,
+    /// Port_Binding of a router port towards who delegates prefixes, by datapath.
+    DelegatingPort,
     /// Port_Binding that says that routers advertise themselves there, under `()`.
     AdvertisingPort,
     /// DNS by each of its datapaths.
@@ -304,6 +308,12 @@ fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     keys.add(Index::PortByName, &*row.logical_port);
     keys.add(Index::PortByKey, (row.datapath, row.tunnel_key));
     keys.add(Index::PortsOfDatapath, row.datapath);
+    if row.options.flag("ipv6_prefix", false) {
+        keys.add(Index::PrefixPort, ());
+    }
+    if row.options.flag("ipv6_prefix_delegation", false) {
+        keys.add(Index::DelegatingPort, row.datapath);
+    }
     if row.options.flag("ipv6_ra_send_periodic", false) {
         keys.add(Index::AdvertisingPort, ());
     }

@@ -455,6 +455,8 @@ pub enum Output {
     LspDynamic(Uuid, Str),
     /// `Logical_Switch_Port.tag`
     LspTag(Uuid, i64),
+    /// `Logical_Router_Port.ipv6_prefix`
+    LrpPrefixes(Uuid, Set<Str>),
     /// `BFD.status`
     BfdStatus(Uuid, Str),
     /// A key of `NB_Global.options` that northd sets.

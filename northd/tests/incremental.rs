@@ -348,6 +348,8 @@ impl Random for nb::LogicalRouterPort {
             options: d.map(
                 &[
                     ("requested-tnl-key", NUMBERS),
+                    ("prefix", BOOLS),
+                    ("prefix_delegation", BOOLS),
                     ("gateway_mtu", &["1400", "x"]),
                     ("route_table", &["t1", ""]),
                     ("redirect-type", &["bridged"]),
@@ -837,6 +839,10 @@ impl Random for sb::PortBinding {
             logical_port: d.pick(PORTS),
             datapath: d.any::<sb::DatapathBinding>(),
             tunnel_key: 1 + d.below(3) as i64,
+            options: d.map(
+                &[("ipv6_ra_pd_list", &["1:fd00::/64", "2:fd01::/56 bad"])],
+                30,
+            ),
             up: d.flag(),
             chassis: d.chance(30).then(|| d.any::<sb::Chassis>()),
             ..Default::default()

@@ -8,6 +8,7 @@
 pub mod arp;
 pub mod bfd;
 mod checksum;
+pub mod delegation;
 pub mod dhcp4;
 pub mod dhcp6;
 pub mod dns;

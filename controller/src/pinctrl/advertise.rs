@@ -117,16 +117,19 @@ impl Adverts {
     }
 }
 
-/// Where advertisements of a port enter.
+/// Where what a router port says enters the switch it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Way {
-    datapath: u32,
-    port: u32,
+pub(super) struct Way {
+    /// The switch.
+    pub(super) datapath: u32,
+    /// Its port to the router.
+    pub(super) port: u32,
     /// Every chassis speaks for itself.
-    local_only: bool,
+    pub(super) local_only: bool,
 }
 
-fn way(core: &Core, uuid: Uuid, row: &sb::PortBinding) -> Option<Way> {
+/// The way of a router port, if this chassis is one that speaks for it.
+pub(super) fn way(core: &Core, uuid: Uuid, row: &sb::PortBinding) -> Option<Way> {
     let inputs = &core.inputs;
     let named = |name: &str| inputs.idx.find(Index::PortByName, name).first().copied();
     let here = |port: Uuid| {

@@ -17,6 +17,7 @@ mod announce;
 mod arp;
 mod bfd;
 mod complaints;
+mod delegation;
 mod dhcp4;
 mod dhcp6;
 mod dhcp_relay;
@@ -110,6 +111,7 @@ pub struct PinCtrl {
     events: event::Events,
     names: dns::Names,
     adverts: advertise::Adverts,
+    delegations: delegation::Delegations,
     groups: groups::Groups,
     /// Whose transaction is under way.
     writing: Option<Writer>,
@@ -136,6 +138,7 @@ impl Default for PinCtrl {
             events: event::Events::default(),
             names: dns::Names::default(),
             adverts: advertise::Adverts::default(),
+            delegations: delegation::Delegations::default(),
             groups: groups::Groups::default(),
             writing: None,
             pause: None,
@@ -174,6 +177,12 @@ impl PinCtrl {
             Opcode::TriggerEvent => {
                 if !self.events.note(params) {
                     self.complain(opcode, &Refusal::Full, now);
+                }
+                return Vec::new();
+            }
+            Opcode::HandleDhcpv6Reply => {
+                if let Err(why) = self.delegations.receive(packet, now.instant) {
+                    self.complain(opcode, &why.into(), now);
                 }
                 return Vec::new();
             }
@@ -311,6 +320,8 @@ impl PinCtrl {
         effects.extend(announced.into_iter().map(Effect::Send));
         let advertised = self.adverts.tick(core, now.instant);
         effects.extend(advertised.into_iter().map(Effect::Send));
+        let asked = self.delegations.tick(core, now.instant);
+        effects.extend(asked.into_iter().map(Effect::Send));
         let (packets, states, session_due) = self.sessions.tick(core, now.instant);
         effects.extend(packets.into_iter().map(Effect::Send));
         for (row, state) in states {
@@ -331,6 +342,7 @@ impl PinCtrl {
             let mut txn = Txn::new();
             self.monitors.write(core, &mut txn);
             self.events.write(core, &mut txn);
+            self.delegations.write(core, &mut txn);
             if !txn.is_empty() {
                 self.writing = Some(Writer::Reports);
                 effects.push(Effect::Write(txn));
@@ -353,6 +365,7 @@ impl PinCtrl {
             self.monitors.due(),
             self.announcements.due(),
             self.adverts.due(),
+            self.delegations.due(),
             self.pause,
             self.refresher.due(now),
             self.groups_pause,

@@ -167,6 +167,15 @@ impl World {
         if kind == "patch" && self.chance(10) {
             options.push(("chassis-redirect-port", s("cr")));
         }
+        for key in [
+            "ipv6_ra_send_periodic",
+            "ipv6_prefix",
+            "ipv6_prefix_delegation",
+        ] {
+            if self.chance(15) {
+                options.push((key, s(self.one(&["true", "false"]))));
+            }
+        }
         let row = sb::PortBinding {
             logical_port: name,
             type_: s(kind),
@@ -773,12 +782,13 @@ impl World {
         // Numbers may differ where two hashes met in another order; there are few enough here that they do not.
         assert_eq!(self.installer.wanted(), installer.wanted(), "{what}");
         for n in 0..DATAPATHS {
-            let found = |core: &Core| {
-                core.inputs
-                    .idx
-                    .find(Index::DnsOfDatapath, uuid(1, n))
-                    .to_vec()
-            };
+            for index in [Index::DnsOfDatapath, Index::DelegatingPort] {
+                let found = |core: &Core| core.inputs.idx.find(index, uuid(1, n)).to_vec();
+                assert_eq!(found(&self.core), found(&fresh), "{what}");
+            }
+        }
+        for index in [Index::AdvertisingPort, Index::PrefixPort] {
+            let found = |core: &Core| core.inputs.idx.find(index, ()).to_vec();
             assert_eq!(found(&self.core), found(&fresh), "{what}");
         }
     }

@@ -24,6 +24,7 @@ mod multicast;
 mod nat;
 mod neighbors;
 mod outside;
+mod pd;
 mod policy;
 mod qos;
 mod ra;
@@ -90,6 +91,7 @@ scenarios! {
         across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
     acl_more: refused_at_the_port_to_a_router;
     dns: names_are_told answers_pass_acls;
+    pd: a_gateway_port_is_given_a_prefix;
     ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
     multicast: registered_groups_reach_their_members unregistered_groups a_querier_keeps_groups_alive a_router_relays
         reports_reach_those_who_route groups_are_flushed_and_survive_restarts a_flood_of_reports_is_bounded;
@@ -120,8 +122,9 @@ scenarios! { @ of_our_northd_alone WEFT_NORTHD
 }
 
 // What stock controllers of 23.03 do not do: they log whatever comes, make their mirrors anew when they start, flush no connections
-// on demand, answer no DNS with EDNS, and on a userspace datapath choose the same next hop for every flow (also under stock northd).
-// Sessions of BFD do not come up between two stock controllers, whoever compiles (they do between one of ours and one of stock).
+// on demand, answer no DNS with EDNS, ask for no prefix for gateway routers, and on a userspace datapath choose the same next
+// hop for every flow (also under stock northd). Sessions of BFD do not come up between two stock controllers, whoever compiles
+// (they do between one of ours and one of stock).
 scenarios! { @ of_our_controller WEFT
     flood: a_flood_of_logs_slows_nothing;
     bfd: routes_follow_their_sessions;
@@ -130,6 +133,7 @@ scenarios! { @ of_our_controller WEFT
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
     dns: edns;
+    pd: a_gateway_router_is_given_a_prefix;
 }
 scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
     flood: a_flood_of_logs_slows_nothing;
@@ -139,6 +143,7 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
     acl: connections_are_flushed_on_demand;
     mirror: mirrors_survive_the_controller;
     dns: edns;
+    pd: a_gateway_router_is_given_a_prefix;
 }
 
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03

@@ -10,6 +10,7 @@ use weft_schemas::nb;
 
 use super::port_key::{PortKey, port_key, redirect_key};
 use super::router::advert::{self, Adverts};
+use super::router::delegation;
 use super::router::port::Ports;
 use super::switch_port::{external_ids, gateway_chassis_of};
 use crate::output::{Output, Port};
@@ -64,6 +65,7 @@ impl Feature for RouterPort {
                 .map(|chassis| ("l3gateway-chassis".into(), chassis)),
         );
         options.extend(advert::binding_options(cx, uuid));
+        options.extend(delegation::binding_options(cx, uuid));
         let port = Port {
             logical_port: name.clone(),
             type_: if chassis.is_some() {

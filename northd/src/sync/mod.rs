@@ -134,6 +134,7 @@ impl Sync {
             | Output::LspDynamic(..)
             | Output::LspTag(..)
             | Output::BfdStatus(..)
+            | Output::LrpPrefixes(..)
             | Output::NbOption(..) => {
                 self.north.output(output, present);
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
-use weft_ovsdb::model::{Map, Str, Uuid};
+use weft_ovsdb::model::{Map, Set, Str, Uuid};
 use weft_ovsdb::txn::Txn;
 use weft_schemas::nb;
 
@@ -24,6 +24,8 @@ pub struct North {
     options: FxHashMap<Str, Str>,
     /// `BFD.status`
     bfds: FxHashMap<Uuid, Str>,
+    /// `Logical_Router_Port.ipv6_prefix`
+    prefixes: FxHashMap<Uuid, Set<Str>>,
     dirty: BTreeSet<Uuid>,
     global_dirty: bool,
     /// Sequence numbers and timestamps to be written.
@@ -37,6 +39,7 @@ impl Default for North {
             ports: FxHashMap::default(),
             options: FxHashMap::default(),
             bfds: FxHashMap::default(),
+            prefixes: FxHashMap::default(),
             dirty: BTreeSet::new(),
             global_dirty: true,
             cfg: super::cfg::Progress::default(),
@@ -79,6 +82,14 @@ impl North {
                 }
                 row
             }
+            Output::LrpPrefixes(row, given) => {
+                if present {
+                    self.prefixes.insert(*row, given.clone());
+                } else if self.prefixes.get(row) == Some(given) {
+                    self.prefixes.remove(row);
+                }
+                row
+            }
             Output::NbOption(name, value) => {
                 self.global_dirty = true;
                 if present {
@@ -102,6 +113,9 @@ impl North {
             nb::Change::Bfd(c) => {
                 self.dirty.insert(c.uuid);
             }
+            nb::Change::LogicalRouterPort(c) if self.prefixes.contains_key(&c.uuid) => {
+                self.dirty.insert(c.uuid);
+            }
             nb::Change::NbGlobal(_) => self.global_dirty = true,
             _ => {}
         }
@@ -111,6 +125,7 @@ impl North {
     pub fn all_dirty(&mut self) {
         self.dirty
             .extend(self.ports.keys().chain(self.bfds.keys()).copied());
+        self.dirty.extend(self.prefixes.keys().copied());
         self.global_dirty = true;
     }
 
@@ -138,6 +153,10 @@ impl North {
             }
             if let Some(have) = db.bfd.get(uuid) {
                 self.flush_bfd(txn, uuid, have);
+                continue;
+            }
+            if let Some(have) = db.logical_router_port.get(uuid) {
+                self.flush_prefixes(txn, uuid, have);
                 continue;
             }
             let Some(have) = db.logical_switch_port.get(uuid) else {
@@ -185,6 +204,18 @@ impl North {
                 ..Default::default()
             };
             txn.update(uuid, &row, nb::bfd::STATUS);
+            txn.may_cut();
+        }
+    }
+
+    fn flush_prefixes(&self, txn: &mut Txn, uuid: Uuid, have: &nb::LogicalRouterPort) {
+        let want = self.prefixes.get(&uuid);
+        if let Some(want) = want.filter(|want| have.ipv6_prefix != **want) {
+            let row = nb::LogicalRouterPort {
+                ipv6_prefix: want.clone(),
+                ..Default::default()
+            };
+            txn.update(uuid, &row, nb::logical_router_port::IPV6_PREFIX);
             txn.may_cut();
         }
     }

@@ -5,6 +5,7 @@ pub mod advert;
 pub mod bfd;
 pub mod chain;
 pub mod common;
+pub mod delegation;
 pub mod delivery;
 pub mod ecmp;
 pub mod gateway;
@@ -63,6 +64,7 @@ pub const KINDS: &[Entry] = &[
     pure::<delivery::Delivery>(),
     pure::<advert::Adverts>(),
     pure::<advert::Answers>(),
+    pure::<delegation::Delegation>(),
 ];
 
 /// `register = value;`
