@@ -190,3 +190,44 @@ pub fn a_virtual_router_behind_a_port(impls: Impls) {
     own("0a:00:00:00:00:01", "10.0.0.50/24");
     assert_eq!(lab.ping("p1", "10.0.0.2", 3, "-I 10.0.0.1").received, 3);
 }
+
+/// A set of two thousand addresses in a conjunctive match: one that comes or goes is one flow, and packets see it.
+pub fn one_address_of_thousands(impls: Impls) {
+    let lab = three(impls);
+    let _servers = [lab.tcp_echo("p2", 80), lab.tcp_echo("p2", 81)];
+    let others = (0..2000).map(|n| format!("\"172.16.{}.{}\"", n >> 8, n & 255));
+    let others = others.collect::<Vec<_>>().join(",");
+    lab.nb(&format!("create address_set name=big addresses='{others}'"));
+    nb(
+        &lab,
+        "acl-add s to-lport 200 'outport == \"p2\" && ip4.src == $big && tcp.dst == {80, 443}' drop
+         acl-add s to-lport 100 'outport == \"p2\" && ip4.src == $big && udp' drop",
+    );
+    let flows = || -> std::collections::BTreeSet<String> {
+        let flow = |line: &str| line.split("priority=").nth(1).map(str::to_owned);
+        let all = lab.flows("h2", "table=46");
+        all.lines().filter_map(flow).collect()
+    };
+    settles("not in the set", Talk::Answered, || {
+        lab.tcp("p1", "10.0.0.2:80")
+    });
+    let before = flows();
+    assert!(before.len() > 4000, "{} flows", before.len());
+    nb(&lab, "add address_set big addresses 10.0.0.1");
+    settles("in the set", Talk::Silence, || lab.tcp("p1", "10.0.0.2:80"));
+    settles("another port", Talk::Answered, || {
+        lab.tcp("p1", "10.0.0.2:81")
+    });
+    let after = flows();
+    let came: Vec<&String> = after.difference(&before).collect();
+    assert!(
+        came.len() == 2 && came.iter().all(|flow| flow.contains("nw_src=10.0.0.1")),
+        "{came:?}"
+    );
+    assert!(before.is_subset(&after));
+    nb(&lab, "remove address_set big addresses 10.0.0.1");
+    settles("out of it again", Talk::Answered, || {
+        lab.tcp("p1", "10.0.0.2:80")
+    });
+    assert_eq!(flows(), before);
+}

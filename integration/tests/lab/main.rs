@@ -89,7 +89,7 @@ scenarios! {
     acl: allow_related_lets_replies_back sctp_is_tracked_too established_connections_are_cut related_errors_pass
         stateless_stays_out_of_conntrack reject_answers a_refusal_is_not_refused drop_by_default groups_and_sets_change
         across_a_router acls_after_load_balancing bad_rows_cost_only_themselves zones_survive_restarts a_zone_can_be_asked_for;
-    acl_more: refused_at_the_port_to_a_router;
+    acl_more: refused_at_the_port_to_a_router one_address_of_thousands;
     dns: names_are_told answers_pass_acls;
     pd: a_gateway_port_is_given_a_prefix;
     ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
