@@ -17,6 +17,7 @@ use weft_ovsdb::model::Uuid;
 use weft_packet::{Mac, arp, nd};
 use weft_schemas::sb;
 
+use super::learner::Learned;
 use crate::address::Addresses;
 use crate::binding::{BINDING, Place};
 use crate::core::Core;
@@ -117,23 +118,24 @@ impl Announcements {
         self.changed = true;
     }
 
-    /// What is due.
-    pub(super) fn tick(&mut self, core: &Core, now: Instant) -> Vec<Message> {
+    /// What is due, and what the routers here learn of it: announcements go straight to the physical network.
+    pub(super) fn tick(&mut self, core: &Core, now: Instant) -> (Vec<Message>, Vec<Learned>) {
         if std::mem::take(&mut self.changed) {
             self.look(core, now);
         }
-        let mut out = Vec::new();
+        let (mut out, mut learned) = (Vec::new(), Vec::new());
         for (subject, next) in &mut self.next {
             if next.at.is_none_or(|at| at > now) {
                 continue;
             }
             if let Some(keys) = self.keys.get(subject) {
                 out.extend(message(*keys, subject.1, subject.2));
+                learned.extend(heard(core, *subject));
             }
             next.at = (next.pause <= LAST).then(|| now + next.pause);
             next.pause *= 2;
         }
-        out
+        (out, learned)
     }
 
     /// Finds out what is to be said; what has been said stays said as long as it is.
@@ -220,6 +222,43 @@ fn of_port(text: &str) -> Option<(Mac, What)> {
     let first = own.ips.iter().map(IpNet::addr).find(IpAddr::is_ipv4);
     let what = first.map_or(What::Ethernet, What::Address);
     Some((Mac::from_u64(own.mac), what))
+}
+
+/// What the other routers on the switch learn of an outer address of a router.
+fn heard(core: &Core, (port, mac, what): Subject) -> Vec<Learned> {
+    let inputs = &core.inputs;
+    let (What::Address(ip), Some(own)) = (what, inputs.sb.port_binding.get(port)) else {
+        return Vec::new();
+    };
+    if own.type_.is_empty() {
+        return Vec::new();
+    }
+    let peer_of = |link: Uuid| {
+        let name = inputs.sb.port_binding.get(link)?.options.get("peer")?;
+        let peer = *inputs.idx.find(Index::PortByName, &**name).first()?;
+        inputs.sb.port_binding.get(peer)
+    };
+    let router = peer_of(port).map(|peer| peer.datapath);
+    let links = inputs.idx.find(Index::LinksOfDatapath, own.datapath).iter();
+    let others = links.filter(|link| **link != port);
+    let others = others.filter_map(|link| peer_of(*link));
+    others
+        .filter(|peer| Some(peer.datapath) != router)
+        .filter_map(|peer| {
+            let datapath = inputs.sb.datapath_binding.get(peer.datapath)?;
+            let key = (&*peer.logical_port, &*ip.to_string());
+            let known = !inputs.idx.find(Index::MacBindingByAddress, key).is_empty();
+            let learns = datapath
+                .external_ids
+                .flag("always_learn_from_arp_request", true);
+            (known || learns).then_some(Learned::Neighbor {
+                datapath: u32::try_from(datapath.tunnel_key).ok()?,
+                port: u32::try_from(peer.tunnel_key).ok()?,
+                ip,
+                mac,
+            })
+        })
+        .collect()
 }
 
 /// The packet, straight to the physical network: nobody on this chassis needs it.

@@ -316,7 +316,11 @@ impl PinCtrl {
         for (hop, mac) in neighbors::known(core, self.waiting.hops()) {
             effects.extend(self.waiting.resolved(&hop, mac).map(Effect::Send));
         }
-        let announced = self.announcements.tick(core, now.instant);
+        let (announced, heard) = self.announcements.tick(core, now.instant);
+        for learned in heard {
+            // No room is no harm: it is said again.
+            self.learner.note(learned, now);
+        }
         effects.extend(announced.into_iter().map(Effect::Send));
         let advertised = self.adverts.tick(core, now.instant);
         effects.extend(advertised.into_iter().map(Effect::Send));

@@ -1,7 +1,9 @@
 //! Address translation, with a machine outside behind a bridge mapping.
 
+use weft_integration::lab::CONVERGE;
 use weft_integration::socket::Talk;
-use weft_integration::{Impls, Lab};
+use weft_integration::wait::ensure;
+use weft_integration::{Impls, Lab, wait_for};
 
 /// VMs `a1` on h1 and `a2` on h2, an outside network 172.16.0.0/24 (fd16::/64) mapped on `gateways`, `out` on it, on the
 /// router 172.16.0.1; `more` is what the router is on top.
@@ -259,4 +261,16 @@ pub fn neighbours_have_routes(impls: Impls) {
     lab.ready();
     lab.reaches("f", "172.31.0.1");
     lab.never_reaches("f", "172.31.0.2");
+    // The same of virtual addresses.
+    lab.nb("lb-add lb 172.31.0.9:80 10.0.0.1:7000 tcp
+            set load_balancer lb options:add_route=true options:neighbor_responder=all
+            lr-lb-add r lb");
+    lab.ready();
+    let _server = lab.tcp_echo("a1", 7000);
+    wait_for(CONVERGE, "the virtual address", || {
+        let talk = lab
+            .tcp_connect("f", "172.31.0.9:80")
+            .map(|mut stream| stream.exchange(500));
+        ensure(matches!(talk, Ok(Talk::Answered)), format!("{talk:?}"))
+    });
 }
