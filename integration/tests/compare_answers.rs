@@ -44,6 +44,8 @@ const CHANGES: &[&str] = &[
     "set logical_router_port r-s ipv6_ra_configs:send_periodic=false",
     "set logical_router_port r-s 'networks=\"fe80::77/64\"'",
     "clear logical_router_port r-s ipv6_ra_configs",
+    "set logical_router_port r-s options:prefix_delegation=true options:prefix=true",
+    "remove logical_router_port r-s options prefix_delegation",
 ];
 
 const STAGES: [&str; 4] = [

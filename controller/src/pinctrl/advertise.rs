@@ -14,6 +14,7 @@ use weft_packet::nd;
 use weft_packet::nd::ALL_NODES;
 use weft_schemas::sb;
 
+use super::looks::Looks;
 use crate::advert::{self, Unasked};
 use crate::binding::{BINDING, Place};
 use crate::core::Core;
@@ -75,11 +76,15 @@ impl Speaker {
 #[derive(Debug, Default)]
 pub(super) struct Adverts {
     speakers: FxHashMap<Uuid, Speaker>,
+    looks: Looks,
 }
 
 impl Adverts {
     /// What is due.
     pub(super) fn tick(&mut self, core: &Core, now: Instant) -> Vec<Message> {
+        if !self.looks.now(self.next(), now) {
+            return Vec::new();
+        }
         let ports = core.inputs.idx.find(Index::AdvertisingPort, ());
         if ports.is_empty() {
             self.speakers.clear();
@@ -110,8 +115,12 @@ impl Adverts {
         out
     }
 
-    /// When the next one is due.
+    /// When to come again.
     pub(super) fn due(&self) -> Option<Instant> {
+        self.next().into_iter().chain(self.looks.due()).min()
+    }
+
+    fn next(&self) -> Option<Instant> {
         let speaking = self.speakers.values().filter(|s| s.advert.is_some());
         speaking.map(|speaker| speaker.next).min()
     }

@@ -31,6 +31,7 @@ mod icmp;
 mod inject;
 pub mod intake;
 pub mod learner;
+mod looks;
 mod nd_na;
 mod nd_ns;
 mod nd_ra;

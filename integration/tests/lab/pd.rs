@@ -137,7 +137,7 @@ pub fn a_gateway_port_is_given_a_prefix(impls: Impls) {
     wish(&lab);
     let prefix = given(&lab);
     // Stock controllers take their time.
-    if impls.controller == Impl::Weft {
+    if lab.impls().controller == Impl::Weft {
         server.says("Renew message", 2);
     }
     assert_eq!(given(&lab), prefix);
@@ -171,7 +171,7 @@ pub fn a_gateway_router_is_given_a_prefix(impls: Impls) {
         let seen = lab.nb("--bare get logical_router_port r-in ipv6_prefix");
         let list = lab.sb_get("port_binding", "options", "logical_port=r-in");
         // Stock northd leaves what it has written.
-        let gone = seen == "[]" || impls.northd == Impl::Stock;
+        let gone = seen == "[]" || lab.impls().northd == Impl::Stock;
         ensure(gone && !list.contains("pd_list"), format!("{seen} {list}"))
     });
 }

@@ -20,6 +20,7 @@ use weft_packet::{Ethernet, Frame, Ip, IpHeader, Mac, ParseError, ethertype, tra
 use weft_schemas::sb;
 
 use super::advertise::{Way, way};
+use super::looks::Looks;
 use crate::address::Addresses;
 use crate::core::Core;
 use crate::flow::REG_INPORT;
@@ -39,6 +40,7 @@ const LIST: &str = "ipv6_ra_pd_list";
 #[derive(Debug, Default)]
 pub(super) struct Delegations {
     sessions: FxHashMap<Uuid, Session>,
+    looks: Looks,
 }
 
 /// The Ethernet address of a router port.
@@ -74,6 +76,9 @@ fn way_out(core: &Core, datapath: Uuid) -> Option<(Way, Mac)> {
 impl Delegations {
     /// Follows the southbound and the clock: packets to send.
     pub(super) fn tick(&mut self, core: &Core, now: Instant) -> Vec<Message> {
+        if !self.looks.now(self.next(), now) {
+            return Vec::new();
+        }
         let ports = core.inputs.idx.find(Index::PrefixPort, ());
         let mut out = Vec::new();
         let mut before = std::mem::take(&mut self.sessions);
@@ -136,8 +141,12 @@ impl Delegations {
         }
     }
 
-    /// When there is something to do next.
+    /// When to come again.
     pub(super) fn due(&self) -> Option<Instant> {
+        self.next().into_iter().chain(self.looks.due()).min()
+    }
+
+    fn next(&self) -> Option<Instant> {
         self.sessions.values().filter_map(Session::due).min()
     }
 }
