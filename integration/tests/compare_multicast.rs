@@ -4,7 +4,7 @@
 //! What differs on purpose is not among the changes here, but in tests of its own: ours sends data to routers that chassis have
 //! heard (RFC 4541, 2.1.2) also where no logical router relays; registers no reserved groups, solicited nodes among them (as
 //! ovn-northd(8) says); routes no groups of a link; relays to groups whose only members get everything anyhow; leaves disabled
-//! ports out of groups. Queries carry the router alert and the class of control traffic (RFC 3376, section 4: hosts should
+//! ports out of groups, and those that get the same by `_MC_mrouter_flood`. Queries carry the router alert and the class of control traffic (RFC 3376, section 4: hosts should
 //! ignore them without), the interval of the querier as such and the usual robustness.
 #![allow(clippy::unwrap_used)]
 
@@ -23,6 +23,8 @@ const NETWORK: &str = "ls-add s
     lsp-add s s1
     lsp-add s s2
     lsp-add s s3
+    lsp-add s s4
+    lsp-add s s5
     lsp-add t t1
     lsp-add t t2
     lsp-add plain p1
@@ -75,8 +77,8 @@ const CHANGES: &[Change] = &[
     Join("239.0.0.2", "s", "ch1", &["s1"]),
     Join("ff02::fb", "s", "ch1", &["s1"]),
     Nb("lsp-set-options s3 mcast_flood=true"),
-    Nb("lsp-set-options s2 mcast_flood_reports=true"),
-    Join("mrouters", "s", "ch1", &["s1"]),
+    Nb("lsp-set-options s4 mcast_flood_reports=true"),
+    Join("mrouters", "s", "ch1", &["s5"]),
     Nb("lrp-set-options r-t mcast_flood=true"),
     Nb("lsp-add s ln -- lsp-set-type ln localnet -- lsp-set-options ln network_name=phys"),
     Leave("239.0.0.1", "s"),

@@ -94,7 +94,8 @@ scenarios! {
     pd: a_gateway_port_is_given_a_prefix;
     ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
     multicast: registered_groups_reach_their_members unregistered_groups a_querier_keeps_groups_alive a_router_relays
-        reports_reach_those_who_route groups_are_flushed_and_survive_restarts a_flood_of_reports_is_bounded;
+        reports_reach_those_who_route groups_are_flushed_and_survive_restarts a_flood_of_reports_is_bounded
+        groups_on_a_physical_network;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;

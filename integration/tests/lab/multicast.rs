@@ -500,3 +500,48 @@ pub fn a_flood_of_reports_is_bounded(impls: Impls) {
     reaches(&lab, a, GROUP4, &[&first]);
     lab.reaches("v11", "10.1.0.3");
 }
+
+/// A physical network carries groups between hosts and to machines on it, each packet once.
+pub fn groups_on_a_physical_network(impls: Impls) {
+    let lab = Lab::new(impls, 2);
+    switch(&lab, 1, "");
+    lab.nb("lsp-add s1 ln
+            lsp-set-type ln localnet
+            lsp-set-addresses ln unknown
+            lsp-set-options ln network_name=phys");
+    let (near, far, outside) = (guest(1, 1), guest(1, 2), guest(1, 9));
+    // A wire between the hosts' outer bridges with a machine that is silent, and one that is not, on the first.
+    lab.outside(&["h1", "h2"], "phys", "silent", "0a:00:00:00:09:08");
+    lab.machine(
+        "h1",
+        "br-ext",
+        &outside.name(),
+        0,
+        "0a:00:00:00:09:09 10.1.0.9/24 fd00:0:0:1::9/64 fe80::1:9/64",
+    );
+    add(&lab, &[("h1", near), ("h2", far)]);
+    lab.ready();
+    for group in GROUPS {
+        let there = join(&lab, outside, group);
+        // Both hosts hear it.
+        has_members(&lab, "s1", group, "ln ln");
+        reaches(&lab, near, group, &[&there]);
+        reaches(&lab, far, group, &[&there]);
+        let here = join(&lab, far, group);
+        has_members(&lab, "s1", group, "ln ln v12");
+        reaches(&lab, outside, group, &[&here]);
+        reaches(&lab, near, group, &[&here, &there]);
+        let copies = lab.capture(&far.name(), &far.name(), &format!("udp port {PORT}"));
+        let before = copies.packets().len();
+        for _ in 0..5 {
+            send(&lab, near, group);
+        }
+        wait_for(CONVERGE, "five packets", || {
+            let packets = copies.packets().len() - before;
+            ensure(packets >= 5, format!("{packets}"))
+        });
+        assert_eq!(copies.packets().len() - before, 5, "some came twice");
+        drop((there, here));
+        has_members(&lab, "s1", group, "");
+    }
+}

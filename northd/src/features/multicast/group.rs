@@ -126,8 +126,12 @@ pub struct Members;
 impl Feature for Members {
     const NAME: &'static str = "multicast_member";
     const PER: &'static [Per] = &[Per::Sb(sb::TableId::IgmpGroup)];
-    const READS: &'static [&'static str] =
-        &[ports::Ports::NAME, snoop::Switches::NAME, Numbers::NAME];
+    const READS: &'static [&'static str] = &[
+        ports::Ports::NAME,
+        snoop::Switches::NAME,
+        Numbers::NAME,
+        Marks::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(row) = cx.igmp_group(key.row()) else {
@@ -143,7 +147,8 @@ impl Feature for Members {
             return;
         }
         if &**row.address() == MULTICAST_ROUTERS {
-            for (_, port) in members(cx, switch, row.ports().iter()) {
+            for (lsp, port) in members(cx, switch, row.ports().iter()) {
+                Mark::AmongRouters.set(cx, lsp);
                 cx.emit(Output::McastMember {
                     dp: switch,
                     group: McastGroup::Known(Mcast::MrouterFlood),
@@ -174,7 +179,7 @@ impl Feature for Members {
             if is_routable(ip) {
                 cx.demand(Relayed::ID, group);
             }
-            if gets_all(cx, lsp) {
+            if gets_all(cx, switch, lsp) {
                 continue;
             }
             cx.demand(Groups::ID, group);
@@ -189,9 +194,12 @@ impl Feature for Members {
     }
 }
 
-fn gets_all(cx: &Cx<'_>, lsp: Uuid) -> bool {
+/// Whether a port gets what goes to any group by another way: listed too, it would get it twice.
+fn gets_all(cx: &Cx<'_>, switch: Uuid, lsp: Uuid) -> bool {
+    let among_routers = || Mark::AmongRouters.is_set(cx, lsp) && Mark::Routers.is_set(cx, switch);
     cx.value::<ports::GetsAll>(ports::Ports::ID, Key::Row(lsp))
         .is_some()
+        || among_routers()
 }
 
 /// Those of the port bindings that are enabled ports of the switch.
@@ -243,7 +251,7 @@ fn on_switch(cx: &Cx<'_>, key: Key, switch: Uuid, ip: IpAddr, name: &Str) {
     for &lsp in cx.ports_of(switch, PortType::Localnet) {
         let Some(row) = cx.lsp(lsp) else { continue };
         let ours = cx.switch_of(lsp) == Some(switch) && *row.enabled() != Some(false);
-        if ours && !gets_all(cx, lsp) {
+        if ours && !gets_all(cx, switch, lsp) {
             cx.emit(Output::McastMember {
                 dp: switch,
                 group: group.clone(),

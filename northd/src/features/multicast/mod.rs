@@ -51,6 +51,8 @@ pub(super) enum Mark {
     Static,
     /// Members of `_MC_mrouter_flood` behind which somebody wants all multicast: routers that relay it, or learned ones.
     Routers,
+    /// Not of a datapath but of a switch port: it is in `_MC_mrouter_flood`.
+    AmongRouters,
 }
 
 impl Mark {

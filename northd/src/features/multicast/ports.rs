@@ -56,6 +56,7 @@ impl Feature for Ports {
         }
         if is_on(lsp.options(), "mcast_flood_reports") {
             join(Mcast::MrouterFlood);
+            Mark::AmongRouters.set(cx, key.row());
         }
         let floods = is_on(lsp.options(), "mcast_flood");
         if floods {

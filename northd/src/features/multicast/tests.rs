@@ -146,6 +146,8 @@ fn members_get_what_they_joined_across_routers() {
     bed.insert_sb(joined("mrouters", df, hv1, &[f1]));
     insta::assert_snapshot!("members", snooped(&mut bed));
     insta::assert_debug_snapshot!("members_groups", groups(&mut bed));
+    // A router that was heard gets everything as such, not as a member too.
+    assert!(!groups(&mut bed).contains(&"239.0.0.1 32774: f1".to_owned()));
     // Other members cost one unit and no flow.
     bed.sb_put(second, joined("239.0.0.1", dn, hv2, &[]));
     let flows = bed.all_flows("239.0.0.1");
