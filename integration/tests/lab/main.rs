@@ -92,7 +92,8 @@ scenarios! {
     acl_more: refused_at_the_port_to_a_router one_address_of_thousands;
     dns: names_are_told answers_pass_acls;
     pd: a_gateway_port_is_given_a_prefix;
-    ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked;
+    ra: solicitations_are_answered hosts_configure_themselves routers_advertise_unasked
+        a_gateway_router_advertises_to_all_hosts;
     multicast: registered_groups_reach_their_members unregistered_groups a_querier_keeps_groups_alive a_router_relays
         reports_reach_those_who_route groups_are_flushed_and_survive_restarts a_flood_of_reports_is_bounded
         groups_on_a_physical_network;

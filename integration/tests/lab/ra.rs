@@ -179,3 +179,28 @@ pub fn routers_advertise_unasked(impls: Impls) {
     std::thread::sleep(Duration::from_millis(4500));
     assert_eq!(captures[0].packets().len(), before);
 }
+
+/// A router that is bound to one host speaks from there to the machines of all hosts, and answers them.
+pub fn a_gateway_router_advertises_to_all_hosts(impls: Impls) {
+    let lab = two_hosts(impls);
+    lab.nb("set logical_router r options:chassis=h1");
+    let captures = ["p1", "p2"].map(|vm| {
+        let silent = format!("sysctl -qw net.ipv6.conf.{vm}.accept_ra=0");
+        lab.vm_run(vm, &silent).ok();
+        lab.capture(vm, vm, "icmp6 and ip6[40]==134 and dst ff02::1")
+    });
+    configure(
+        &lab,
+        "address_mode=slaac,send_periodic=true,max_interval=4,min_interval=3",
+    );
+    for capture in &captures {
+        capture.wait_for("an advertisement", |packet| {
+            packet
+                .contains("fe80::800:ff:fe00:ff01 > ff02::1")
+                .then_some(())
+        });
+    }
+    for vm in ["p1", "p2"] {
+        hears(&lab, vm, &["Prefix : fd00::/64"]);
+    }
+}
