@@ -182,6 +182,7 @@ impl Groups {
                 table_size: usize::try_from(row.table_size.unwrap_or(2048)).unwrap_or(0),
                 idle: seconds(row.idle_timeout.unwrap_or(300)),
                 seq_no: row.seq_no,
+                own: [&row.ip4_src, &row.ip6_src].map(|ip| ip.parse().ok()),
             };
             match before.remove(&row.datapath) {
                 Some(mut table) => {
@@ -233,6 +234,10 @@ impl Groups {
         let count = if report { &self.reports } else { &self.queries };
         count.inc();
         if let Some(table) = self.tables.get_mut(&datapath) {
+            if table.is_own(&heard) {
+                // Ours have been asked by us.
+                return Ok(None);
+            }
             let lesson = table.hear(&heard, port, now);
             (0..lesson.refused).for_each(|_| self.no_room.inc());
             for subject in lesson.changed {

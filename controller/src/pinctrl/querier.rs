@@ -14,8 +14,8 @@ use weft_ovsdb::model::Uuid;
 use weft_packet::{Mac, igmp, mld};
 use weft_schemas::sb;
 
-use crate::flow::{REG_FLAGS, REG_OUTPORT};
-use crate::tables::{self, flag};
+use crate::flow::REG_OUTPORT;
+use crate::tables;
 
 /// The tunnel key of `_MC_flood`, which every version of OVN gives to all ports of a switch.
 pub(super) const FLOOD: u32 = 32768;
@@ -59,12 +59,11 @@ impl Wish {
         v4.into_iter().chain(v6)
     }
 
-    /// To the ports here: the other chassis ask theirs themselves.
+    /// To the ports here, a physical network among them: the other chassis ask theirs themselves.
     fn messages(&self) -> impl Iterator<Item = Message> {
         let actions = ActionList::from([
             Action::set(Field::Metadata, self.datapath),
             Action::set(REG_OUTPORT, FLOOD),
-            Action::set(REG_FLAGS, flag::LOCAL_ONLY),
             Action::resubmit(tables::LOCAL_OUTPUT),
         ]);
         self.packets()

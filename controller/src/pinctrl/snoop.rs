@@ -73,13 +73,15 @@ pub(super) struct Settings {
     pub(super) idle: Duration,
     /// Raised to have everything forgotten.
     pub(super) seq_no: i64,
+    /// From where the switch asks itself, on every chassis: no routers are there.
+    pub(super) own: [Option<IpAddr>; 2],
 }
 
 /// A message, whichever protocol it is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Somebody asks; a router, unless the address is none's.
-    Query { router: bool },
+    /// Somebody asks; a router, if it has an address.
+    Query { source: Option<IpAddr> },
     /// A host says what it wants.
     Report {
         protocol: Protocol,
@@ -92,16 +94,17 @@ impl Heard {
     pub(super) fn parse(packet: &[u8]) -> Result<Heard, ParseError> {
         let frame = Frame::parse(packet)?;
         let ip = Ip::parse(&frame)?;
+        let source = Some(ip.header.src()).filter(|src| !src.is_unspecified());
         Ok(match ip.header {
-            IpHeader::V4 { src, .. } => Heard::of(igmp::parse(&ip)?, false, !src.is_unspecified()),
-            IpHeader::V6 { .. } => Heard::of(mld::parse(&ip)?, true, true),
+            IpHeader::V4 { .. } => Heard::of(igmp::parse(&ip)?, false, source),
+            IpHeader::V6 { .. } => Heard::of(mld::parse(&ip)?, true, source),
         })
     }
 
-    fn of<A: Into<IpAddr>>(message: Message<A>, v6: bool, router: bool) -> Heard {
+    fn of<A: Into<IpAddr>>(message: Message<A>, v6: bool, source: Option<IpAddr>) -> Heard {
         match message {
             // RFC 4541, section 2.1.1: a query without a source is a switch's, behind which nobody forwards.
-            Message::Query { .. } => Heard::Query { router },
+            Message::Query { .. } => Heard::Query { source },
             Message::Report { version, changes } => Heard::Report {
                 protocol: Protocol { v6, version },
                 changes: changes.into_iter().map(|(a, c)| (a.into(), c)).collect(),
@@ -179,12 +182,18 @@ impl Table {
         }
     }
 
+    /// Whether it is a query that the switch sent itself on another chassis, which a physical network has carried here.
+    pub(super) fn is_own(&self, heard: &Heard) -> bool {
+        matches!(heard, Heard::Query { source } if source.is_some() && self.settings.own.contains(source))
+    }
+
     /// A port said something.
     pub(super) fn hear(&mut self, heard: &Heard, port: u32, now: Instant) -> Lesson {
         let mut lesson = Lesson::default();
         match heard {
-            Heard::Query { router: false } => {}
-            Heard::Query { router: true } => {
+            Heard::Query { source: None } => {}
+            Heard::Query { .. } if self.is_own(heard) => {}
+            Heard::Query { .. } => {
                 if self.routers.insert(port, now + ROUTER_TIMEOUT).is_none() {
                     lesson.changed.push(Subject::Routers);
                 }
@@ -327,7 +336,18 @@ mod tests {
             table_size: 2,
             idle: Duration::from_secs(30),
             seq_no: 0,
+            own: [Some(OWN), None],
         }
+    }
+
+    const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 253));
+
+    fn query(source: Option<IpAddr>) -> Heard {
+        Heard::Query { source }
+    }
+
+    fn router() -> Heard {
+        query(Some([10, 0, 0, 9].into()))
     }
 
     fn group(last: u8) -> IpAddr {
@@ -359,7 +379,7 @@ mod tests {
         assert_eq!(table.hear(&leave, 9, start).changed, []);
         assert_eq!(table.hear(&leave, 7, start).changed, [one]);
         assert_eq!(ports(&table, 1), [8]);
-        table.hear(&Heard::Query { router: true }, 8, start);
+        table.hear(&router(), 8, start);
         assert_eq!(table.forget(7), []);
         assert_eq!(table.forget(8), [Subject::Routers, one]);
         assert_eq!(table.len(), 0);
@@ -373,8 +393,9 @@ mod tests {
         let mut table = Table::new(settings(), start);
         table.hear(&says(Change::Join, &[1]), 7, start);
         table.hear(&says(Change::Join, &[1]), 8, start);
-        table.hear(&Heard::Query { router: true }, 9, start);
-        table.hear(&Heard::Query { router: false }, 6, start);
+        table.hear(&router(), 9, start);
+        table.hear(&query(None), 6, start);
+        table.hear(&query(Some(OWN)), 5, start);
         table.hear(&says(Change::Join, &[1]), 8, after(20));
         assert_eq!(table.expire(after(29)), []);
         assert_eq!(table.due(), Some(after(30)));

@@ -544,4 +544,12 @@ pub fn groups_on_a_physical_network(impls: Impls) {
         drop((there, here));
         has_members(&lab, "s1", group, "");
     }
+    // Machines there are asked too.
+    let asked = lab.capture("silent", "silent", "igmp or ip6 proto 0");
+    for query in [
+        "10.1.0.253 > 224.0.0.1: igmp query",
+        "fe80::1:fd > ff02::1:",
+    ] {
+        asked.wait_for(query, |p| p.contains(query).then_some(()));
+    }
 }
