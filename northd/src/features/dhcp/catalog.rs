@@ -1,6 +1,7 @@
 //! `DHCP_Options` and `DHCPv6_Options` of the southbound: the options that flows may name.
 //!
-//! Guarantees: both tables hold these options and no others, so that every chassis reads the flows alike.
+//! Guarantees: both tables hold these options and no others, so that every chassis reads the flows alike. One whose type
+//! older southbounds refuse is there only while somebody uses it: a refusal costs all that is written with it a second try.
 
 use weft_lang::options::OptionType;
 
@@ -18,6 +19,13 @@ pub struct Known {
     pub code: u8,
     /// How its value is written.
     pub ty: OptionType,
+}
+
+impl Known {
+    /// Whether the southbound of OVN 23.03 does not know its type.
+    pub fn is_young(&self) -> bool {
+        self.ty == OptionType::Domain
+    }
 }
 
 const fn v4(name: &'static str, code: u8, ty: OptionType) -> Known {
@@ -111,7 +119,7 @@ impl Feature for Catalog {
     const PER: &'static [Per] = &[Per::All];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        for known in ALL {
+        for known in ALL.iter().filter(|known| !known.is_young()) {
             cx.emit(Output::DhcpOption(known));
         }
     }

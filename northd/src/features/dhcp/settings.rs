@@ -14,6 +14,7 @@ use weft_schemas::nb;
 
 use super::catalog::{IA_ADDR, OFFER_IP, known};
 use crate::address::Mac;
+use crate::output::Output;
 use crate::program::{Cx, Feature, Key, Per};
 
 /// What clients are told.
@@ -68,6 +69,13 @@ impl Feature for Settings {
             }
         };
         if let Some(served) = served {
+            if let Served::V6 { options, .. } = &served {
+                let used = options
+                    .iter()
+                    .filter_map(|option| known(true, &option.name));
+                used.filter(|known| known.is_young())
+                    .for_each(|known| cx.emit(Output::DhcpOption(known)));
+            }
             cx.publish(served);
         }
     }
