@@ -9,6 +9,8 @@
 
 mod columns;
 mod replica;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::sync::Arc;
@@ -66,6 +68,8 @@ enum Undo {
 #[derive(Default)]
 pub struct Plan {
     writes: Vec<(Arc<LogicalFlow>, Target, Origin)>,
+    /// Rows that will follow in later flushes, and the groups they go to: a group moves with all its rows or not at all.
+    ahead: Vec<(Uuid, Group)>,
 }
 
 /// The logical flows that are wanted, those that are there, and which to compare.
@@ -278,6 +282,7 @@ impl Flows {
                 plan.writes.push((flow, target, origin));
             }
         }
+        plan.ahead = self.ahead(known, &mut memo, set_aside);
         // A row is nobody's only once every flow has had the chance to claim it.
         if self.dirty.is_empty() {
             let orphans: Vec<Uuid> = self.orphans.iter().take(max).copied().collect();
@@ -286,6 +291,25 @@ impl Flows {
             }
         }
         plan
+    }
+
+    /// Flows that wait for their turn although they have a row.
+    fn ahead(
+        &mut self,
+        known: &impl Datapaths,
+        memo: &mut Memo,
+        set_aside: &impl Fn(&Subject) -> bool,
+    ) -> Vec<(Uuid, Group)> {
+        let row = |flow: &Arc<LogicalFlow>| Some((flow.clone(), self.wanted.get(flow)?.row?));
+        let waiting: Vec<(Arc<LogicalFlow>, Uuid)> = self.dirty.iter().filter_map(row).collect();
+        let coming = |(flow, row): (Arc<LogicalFlow>, Uuid)| {
+            let aside = set_aside(&Subject::Flow(flow.clone()));
+            match self.target(&flow, known, memo).0 {
+                Target::Group(group) if !aside => Some((row, group)),
+                _ => None,
+            }
+        };
+        waiting.into_iter().filter_map(coming).collect()
     }
 
     /// The flow is on no datapath that exists: its row goes, and it too if nobody wants it.

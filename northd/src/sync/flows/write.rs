@@ -21,7 +21,7 @@ impl Flows {
         known: &impl Datapaths,
         written: &mut Vec<(usize, Subject)>,
     ) {
-        self.move_groups(txn, &plan.writes, known);
+        self.move_groups(txn, &plan, known);
         for (flow, target, origin) in plan.writes {
             self.write_flow(txn, &flow, &target, origin, known, written);
         }
@@ -69,21 +69,16 @@ impl Flows {
     }
 
     /// Changes in place the groups that all their flows leave for the same new one.
-    fn move_groups(
-        &mut self,
-        txn: &mut Txn,
-        plan: &[(Arc<LogicalFlow>, Target, Origin)],
-        known: &impl Datapaths,
-    ) {
+    fn move_groups(&mut self, txn: &mut Txn, plan: &Plan, known: &impl Datapaths) {
         let mut moves: FxHashMap<(Uuid, Group), usize> = FxHashMap::default();
-        for (flow, target, _) in plan {
-            let Target::Group(new) = target else { continue };
-            let old = self
-                .wanted
-                .get(flow)
-                .and_then(|w| w.row)
-                .and_then(|row| self.have.get(&row)?.group);
-            if let Some(old) = old
+        let now = plan.writes.iter().filter_map(|(flow, target, _)| {
+            let Target::Group(new) = target else {
+                return None;
+            };
+            Some((self.wanted.get(flow)?.row?, new))
+        });
+        for (row, new) in now.chain(plan.ahead.iter().map(|(row, new)| (*row, new))) {
+            if let Some(old) = self.have.get(&row).and_then(|have| have.group)
                 && !self.groups.contains_key(new)
             {
                 *moves.entry((old, new.clone())).or_default() += 1;
