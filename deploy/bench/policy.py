@@ -117,6 +117,11 @@ class Stack:
 
     def settle(self):
         """Waits until flows have stopped coming; how many there are."""
+        deadline = time.monotonic() + 600
+        while "ovn-installed" not in self.vs("get", "interface", "vif", "external_ids"):
+            if time.monotonic() > deadline:
+                sys.exit(f"{self.name}: the port never came up")
+            time.sleep(0.1)
         self.nb("--wait=hv", "sync")
         count, since = self.flows(), time.monotonic()
         while time.monotonic() - since < 3:
@@ -219,6 +224,7 @@ def main():
         for _ in range(2):
             for stack in stacks:
                 stack.stop("controller")
+                stack.vs("--if-exists", "remove", "interface", "vif", "external_ids", "ovn-installed")
                 run(["ovs-ofctl", "-O", "OpenFlow15", "del-flows", f"unix:{stack.path('br-int.mgmt')}"])
                 result.take("cold", stack, lambda: stack.cold_start(wanted[stack.name]), ["northd"])
                 stack.settle()
