@@ -66,8 +66,12 @@ pub fn one_host_speaks_for_it(impls: Impls) {
             let name = lab.sb(&format!("--bare --columns=name list chassis {chassis}"));
             ensure(name.trim() == wanted, format!("{name:?}"))
         });
-        // All hosts know.
+        // All hosts know; but each sees for itself, within its own detection time, who is alive: for so long both may answer.
         lab.ready();
+        wait_for(CONVERGE, &format!("{wanted} alone to answer"), || {
+            let ping = lab.ping("out", "10.1.0.1", 3, "");
+            ensure(ping.lost() == 0 && ping.duplicates == 0, ping.text)
+        });
     };
     of("h2");
     let wire = lab.capture("out", "out", "arp");
