@@ -26,6 +26,7 @@ say "Building the programs"
 cargo build --locked -p weft-northd -p weft-controller -p weft-cli
 say "Tests"
 if cargo nextest --version >/dev/null 2>&1; then
+    cargo test --workspace --locked --doc --quiet # nextest runs none
     exec cargo nextest run --workspace --locked --no-fail-fast
 fi
 exec cargo test --workspace --locked --no-fail-fast

@@ -24,7 +24,7 @@
 //!         context.unixctl.register("status", "", 0..=0, |_args| async { Ok("fine".to_string()) });
 //!         context.ready(); // `--detach` returns in the shell that started us
 //!         context.shutdown.requested().await;
-//!         Ok(())
+//!         Ok::<(), std::io::Error>(())
 //!     })
 //! }
 //! ```

@@ -107,6 +107,10 @@ impl Shell {
             match self.claims.watch(c.uuid, row.chassis, own) {
                 // Its address has moved, as it is meant to.
                 Turn::Lost if &*row.type_ == "virtual" => {}
+                // Two hosts hold themselves for the gateway: the one that learns better releases it.
+                Turn::Lost if matches!(&*row.type_, "chassisredirect" | "external") => {
+                    self.claims.rest(c.uuid);
+                }
                 Turn::Lost => {
                     tracing::warn!(target: "binding", "{}: taken by another chassis while its interface is here", row.logical_port);
                     self.core.set_yielded(c.uuid, true);

@@ -100,6 +100,12 @@ impl Claims {
         }
     }
 
+    /// Leaves the row as it is until something else happens: two hosts that cannot hear each other yet would write it in
+    /// turn as fast as the southbound can take it.
+    pub fn rest(&mut self, port: Uuid) {
+        self.dirty.remove(&port);
+    }
+
     /// The port binding is gone.
     pub fn forget(&mut self, port: Uuid) {
         self.confirmed.remove(&port);
@@ -131,7 +137,10 @@ mod tests {
         );
         assert_eq!(claims.watch(port, us, us), Turn::None);
         assert_eq!(claims.watch(port, them, us), Turn::Lost);
+        claims.rest(port);
+        assert!(claims.dirty.is_empty());
         assert_eq!(claims.watch(port, None, us), Turn::Free);
+        assert!(claims.dirty.contains(&port));
         claims.apply(output.iter(), [].iter(), 2);
         assert_eq!(claims.watch(port, us, us), Turn::None);
         assert_eq!(

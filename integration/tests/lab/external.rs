@@ -74,6 +74,7 @@ pub fn one_host_speaks_for_it(impls: Impls) {
         });
     };
     of("h2");
+    lab.run("out", "ip neigh flush dev out");
     let wire = lab.capture("out", "out", "arp");
     lab.reaches("out", "10.0.0.254");
     lab.reaches_with_ttl("out", "10.1.0.1", 63);
