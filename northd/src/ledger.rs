@@ -252,6 +252,12 @@ pub fn number_fact(space: Space, number: u32) -> Fact {
     Fact::Number(space, number)
 }
 
+/// A number changed hands: whoever watches it wakes, and whoever found no number at all (0).
+pub fn changed_hands(space: Space, number: u32, mut wake: impl FnMut(Fact)) {
+    wake(number_fact(space, number));
+    wake(number_fact(space, 0));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::kinds::kinds;
 use crate::{ParseError, array};
 
 /// Length of what precedes the options, without the magic cookie.
@@ -43,46 +44,40 @@ pub mod option {
     pub const END: u8 = 255;
 }
 
-macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident = $number:literal $name:literal;)*) => {
-        /// Kind of a message.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Kind { $($(#[doc = $doc])+ $kind = $number,)* }
-
-        impl Kind {
-            /// The kind of a number.
-            #[must_use]
-            pub fn from_number(number: u8) -> Option<Kind> {
-                match number { $($number => Some(Kind::$kind),)* _ => None }
-            }
-
-            /// As RFC 2131 writes it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Kind::$kind => $name,)* }
-            }
-        }
-    };
-}
-
 kinds! {
     /// A client looks for servers.
-    Discover = 1 "DHCPDISCOVER";
+    Discover = 1;
     /// A server offers an address.
-    Offer = 2 "DHCPOFFER";
+    Offer = 2;
     /// A client wants the address, or to keep it.
-    Request = 3 "DHCPREQUEST";
+    Request = 3;
     /// A client found the address in use.
-    Decline = 4 "DHCPDECLINE";
+    Decline = 4;
     /// It has it.
-    Ack = 5 "DHCPACK";
+    Ack = 5;
     /// It must not use the address.
-    Nak = 6 "DHCPNAK";
+    Nak = 6;
     /// A client needs the address no more.
-    Release = 7 "DHCPRELEASE";
+    Release = 7;
     /// A client that has an address asks for the options.
-    Inform = 8 "DHCPINFORM";
+    Inform = 8;
+}
+
+impl Kind {
+    /// As RFC 2131 writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Discover => "DHCPDISCOVER",
+            Kind::Offer => "DHCPOFFER",
+            Kind::Request => "DHCPREQUEST",
+            Kind::Decline => "DHCPDECLINE",
+            Kind::Ack => "DHCPACK",
+            Kind::Nak => "DHCPNAK",
+            Kind::Release => "DHCPRELEASE",
+            Kind::Inform => "DHCPINFORM",
+        }
+    }
 }
 
 /// What a client sent.

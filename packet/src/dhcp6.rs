@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use crate::kinds::kinds;
 use crate::{ParseError, array};
 
 /// Numbers of options.
@@ -26,23 +27,6 @@ pub mod option {
     pub const FQDN: u16 = 39;
     /// Where the file to boot is (RFC 5970).
     pub const BOOTFILE: u16 = 59;
-}
-
-macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident = $number:literal;)*) => {
-        /// Kind of a message.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u8)]
-        pub enum Kind { $($(#[doc = $doc])+ $kind = $number,)* }
-
-        impl Kind {
-            /// The kind of a number.
-            #[must_use]
-            pub fn from_number(number: u8) -> Option<Kind> {
-                match number { $($number => Some(Kind::$kind),)* _ => None }
-            }
-        }
-    };
 }
 
 kinds! {

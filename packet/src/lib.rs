@@ -16,6 +16,7 @@ mod ethernet;
 pub mod icmp;
 pub mod igmp;
 mod ip;
+mod kinds;
 pub mod membership;
 pub mod mld;
 pub mod nd;

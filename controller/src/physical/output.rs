@@ -1,7 +1,7 @@
 //! From the end of the ingress pipeline to the start of the egress pipeline, here or on another chassis.
 
 use weft_engine::Cx;
-use weft_openflow::{Action, Field, Match};
+use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
 
 use super::tunnel::encapsulate;
@@ -16,19 +16,17 @@ use crate::program::{Controller, Key, Read};
 use crate::tables::{self, flag};
 use crate::tunnels::{TUNNEL, Tunnels};
 
+/// What happens to packets to a port in a table.
+fn to_port(cx: &Cx<'_, Controller>, port: &Port, table: u8, actions: impl Into<ActionList>) {
+    emit(cx, table, 100, port.cookie(), port.to(), actions);
+}
+
 /// To a port that is here.
 pub(super) fn local(cx: &Cx<'_, Controller>, port: &Port, kind: &str) {
     let mut actions = Vec::new();
     load_zones(cx, port, &mut actions);
     actions.push(Action::resubmit(tables::CHECK_LOOPBACK));
-    emit(
-        cx,
-        tables::LOCAL_OUTPUT,
-        100,
-        port.cookie(),
-        port.to(),
-        actions.as_slice(),
-    );
+    to_port(cx, port, tables::LOCAL_OUTPUT, actions.as_slice());
     vif::check_loopback(cx, port);
     match kind {
         "localport" => {
@@ -73,14 +71,7 @@ pub(super) fn patch(cx: &Cx<'_, Controller>, port: &Port) {
     inner.extend((0..10).map(|n| Action::set(Field::reg(n), 0u32)));
     inner.push(Action::resubmit(tables::LOG_INGRESS));
     let actions = [Action::Clone(inner.as_slice().into())];
-    emit(
-        cx,
-        tables::LOG_TO_PHY,
-        100,
-        port.cookie(),
-        port.to(),
-        actions,
-    );
+    to_port(cx, port, tables::LOG_TO_PHY, actions);
 }
 
 /// To a chassisredirect port that is here: on to the distributed port it stands for.
@@ -101,14 +92,7 @@ pub(super) fn redirected(cx: &Cx<'_, Controller>, port: &Port, distributed: Opti
     let mut actions = vec![Action::set(REG_OUTPORT, target.key)];
     load_zones(cx, &target, &mut actions);
     actions.push(Action::resubmit(tables::CHECK_LOOPBACK));
-    emit(
-        cx,
-        tables::LOCAL_OUTPUT,
-        100,
-        port.cookie(),
-        port.to(),
-        actions.as_slice(),
-    );
+    to_port(cx, port, tables::LOCAL_OUTPUT, actions.as_slice());
 }
 
 /// To the sink of a mirror, which is here: handed over as it is, for the sink's pipeline would refuse what is not for it.
@@ -122,14 +106,7 @@ pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
         Action::set(REG_OUTPORT, sink.key),
         Action::resubmit(tables::LOG_TO_PHY),
     ];
-    emit(
-        cx,
-        tables::LOCAL_OUTPUT,
-        100,
-        port.cookie(),
-        port.to(),
-        actions,
-    );
+    to_port(cx, port, tables::LOCAL_OUTPUT, actions);
 }
 
 /// To a port on another chassis: by the localnet port if the datapath has one here, else through a tunnel.
@@ -143,14 +120,7 @@ pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: 
             Action::set(REG_OUTPORT, localnet.key),
             Action::resubmit(tables::LOCAL_OUTPUT),
         ];
-        emit(
-            cx,
-            tables::LOCAL_OUTPUT,
-            100,
-            port.cookie(),
-            port.to(),
-            actions,
-        );
+        to_port(cx, port, tables::LOCAL_OUTPUT, actions);
         return;
     }
     let Some(tunnels) = cx.value::<Tunnels>(TUNNEL.id(), Key::Row(chassis)) else {
@@ -162,14 +132,7 @@ pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: 
     let mut actions = Vec::new();
     encapsulate(tunnel.carrier, port.dp_key, port.key, &mut actions);
     actions.push(Action::Output(weft_openflow::Port(tunnel.ofport)));
-    emit(
-        cx,
-        tables::REMOTE_OUTPUT,
-        100,
-        port.cookie(),
-        port.to(),
-        actions.as_slice(),
-    );
+    to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
 }
 
 /// To a gateway port on another chassis over the physical network behind it (`redirect-type=bridged`): the router there
@@ -201,14 +164,7 @@ pub(super) fn bridged(cx: &Cx<'_, Controller>, port: &Port, row: PortRef<'_, '_,
     actions.push(Action::set(REG_OUTPORT, localnet.key));
     actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
     let actions = [Action::Clone(actions.as_slice().into())];
-    emit(
-        cx,
-        tables::REMOTE_OUTPUT,
-        100,
-        port.cookie(),
-        port.to(),
-        actions,
-    );
+    to_port(cx, port, tables::REMOTE_OUTPUT, actions);
     true
 }
 

@@ -94,21 +94,19 @@ pub(super) struct Announcements {
 /// Keys of a datapath, a port of it, and its localnet port.
 type Keys = (i64, i64, u32);
 
+fn place(core: &Core, port: Uuid) -> Option<Arc<Place>> {
+    core.engine().value::<Place>(BINDING.id(), Key::Row(port))
+}
+
 fn is_here(core: &Core, port: Uuid) -> bool {
-    core.engine()
-        .value::<Place>(BINDING.id(), Key::Row(port))
-        .is_some_and(|place| place.is_here())
+    place(core, port).is_some_and(|place| place.is_here())
 }
 
 /// The key of the localnet port by which this chassis reaches the physical network of a datapath.
 fn localnet_key(core: &Core, datapath: Uuid) -> Option<u32> {
     let inputs = &core.inputs;
     let ports = inputs.idx.find(Index::LocalnetOfDatapath, datapath);
-    let here = ports.iter().find(|port| {
-        core.engine()
-            .value::<Place>(BINDING.id(), Key::Row(**port))
-            .is_some_and(|place| matches!(*place, Place::Here(_)))
-    })?;
+    let here = ports.iter().find(|port| is_plugged(core, **port))?;
     u32::try_from(inputs.sb.port_binding.get(*here)?.tunnel_key).ok()
 }
 
@@ -211,9 +209,7 @@ impl Entry {
 
 /// Whether a port has an interface here.
 fn is_plugged(core: &Core, port: Uuid) -> bool {
-    core.engine()
-        .value::<Place>(BINDING.id(), Key::Row(port))
-        .is_some_and(|place| matches!(*place, Place::Here(_)))
+    place(core, port).is_some_and(|place| matches!(*place, Place::Here(_)))
 }
 
 /// What to say of an element of `Port_Binding.mac`.

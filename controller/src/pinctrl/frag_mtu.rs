@@ -1,7 +1,7 @@
 //! `icmp4.frag_mtu = N;` and `icmp6.frag_mtu = N;`: fields of ICMP errors that Open vSwitch cannot set. The packet is
 //! paused meanwhile.
 
-use weft_openflow::{Message, PacketIn};
+use weft_openflow::PacketIn;
 use weft_packet::icmp;
 
 use super::respond::{Answer, Refusal, Request};
@@ -19,20 +19,15 @@ pub(super) fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
             .map(|mtu| u32::from_be_bytes(*mtu)),
     };
     let packet = icmp::with_mtu(&request.packet.packet, mtu.ok_or(Refusal::Params)?)?;
-    let resume = PacketIn {
+    Answer::resume(PacketIn {
         packet,
         ..request.packet.clone()
-    }
-    .resume()
-    .ok_or(Refusal::Params)?;
-    Ok(Answer {
-        send: vec![Message::Resume(resume)],
-        ..Answer::default()
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use weft_openflow::Message;
     use weft_packet::{Ethernet, IpHeader, Mac, ethertype, protocol};
 
     use super::super::testing::packet_in;

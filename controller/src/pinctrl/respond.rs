@@ -49,6 +49,17 @@ pub struct Answer {
     pub log: Option<String>,
 }
 
+impl Answer {
+    /// Lets a paused packet go on as it is here.
+    pub(super) fn resume(packet: PacketIn) -> Result<Answer, Refusal> {
+        let resume = packet.resume().ok_or(Refusal::Params)?;
+        Ok(Answer {
+            send: vec![Message::Resume(resume)],
+            ..Answer::default()
+        })
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -1,7 +1,7 @@
 //! Actions that store in a bit whether the controller has made an answer of the packet: it is paused, and goes on with the
 //! bit set and another content, or with the bit clear and as it was.
 
-use weft_openflow::{Field, Message, PacketIn};
+use weft_openflow::{Field, PacketIn};
 
 use super::respond::{Answer, Refusal, Request};
 
@@ -46,16 +46,14 @@ impl Verdict {
             packet.full_len = u32::try_from(answer.len()).unwrap_or(u32::MAX);
             packet.packet = answer;
         }
-        let resume = packet.resume().ok_or(Refusal::Params)?;
-        Ok(Answer {
-            send: vec![Message::Resume(resume)],
-            ..Answer::default()
-        })
+        Answer::resume(packet)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use weft_openflow::Message;
+
     use super::super::testing::packet_in;
     use super::*;
     use crate::actions::opcode::Opcode;

@@ -10,7 +10,7 @@ use weft_schemas::nb;
 
 use super::ageing::Ages;
 use super::global::{KeyRanges, Tunnels, key_ranges};
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::{Datapath, Output};
 use crate::program::{Allocator, Cx, Fact, Feature, Key, Per};
 
@@ -63,7 +63,7 @@ impl Allocator for DatapathKey {
         let given = ledgers
             .datapaths
             .assign(key, wished, (1, datapath_max), &mut |n| {
-                changed(n, &mut |f| cx.wake(f))
+                changed_hands(Space::Datapaths, n, |fact| cx.wake(fact))
             });
         if let (true, Some(wished)) = (given.refused, wished) {
             complain(
@@ -91,16 +91,10 @@ impl Allocator for DatapathKey {
     }
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
-        ledgers
-            .datapaths
-            .let_go(key, &mut |n| changed(n, &mut |fact| wake(fact, 1)));
+        ledgers.datapaths.let_go(key, &mut |n| {
+            changed_hands(Space::Datapaths, n, |fact| wake(fact, 1))
+        });
     }
-}
-
-/// A number changed hands: whoever watches it wakes, and whoever found no number at all (0).
-fn changed(number: u32, wake: &mut dyn FnMut(Fact)) {
-    wake(number_fact(Space::Datapaths, number));
-    wake(number_fact(Space::Datapaths, 0));
 }
 
 fn complain(cx: &Cx<'_>, uuid: Uuid, message: String) {

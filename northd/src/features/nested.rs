@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::Output;
 use crate::program::{Allocator, Cx, Fact, Key, Per};
 
@@ -57,7 +57,7 @@ impl Allocator for NestedTag {
         let given = ledgers
             .tags
             .assign(scope, key, wish, (1, TAG_MAX), &mut |scope, n| {
-                changed(scope, n, &mut |fact| cx.wake(fact));
+                changed_hands(Space::Tags(scope), n, |fact| cx.wake(fact));
             });
         for watched in wish.into_iter().chain(given.number) {
             cx.track(number_fact(Space::Tags(scope), watched));
@@ -86,12 +86,7 @@ impl Allocator for NestedTag {
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
         ledgers.tags.let_go(key, &mut |scope, n| {
-            changed(scope, n, &mut |fact| wake(fact, 1))
+            changed_hands(Space::Tags(scope), n, |fact| wake(fact, 1));
         });
     }
-}
-
-fn changed(scope: u64, number: u32, wake: &mut dyn FnMut(Fact)) {
-    wake(number_fact(Space::Tags(scope), number));
-    wake(number_fact(Space::Tags(scope), 0));
 }

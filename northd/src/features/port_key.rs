@@ -5,7 +5,7 @@ use weft_schemas::nb;
 
 use super::datapath::{DatapathKey, datapath_key};
 use super::global::{Tunnels, key_ranges};
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::program::{Allocator, Cx, Fact, Feature, Key, Per};
 
 /// Allocates and publishes, as `u32`. [`Key::Row`] is a switch or router port, [`Key::Pair`] with the same router port
@@ -64,7 +64,7 @@ impl Allocator for PortKey {
         let given = ledgers
             .ports
             .assign(datapath, key, wished, (1, max), &mut |dp, n| {
-                changed(dp, n, &mut |fact| cx.wake(fact));
+                changed_hands(Space::Ports(dp.into()), n, |fact| cx.wake(fact));
             });
         if let (true, Some(wished)) = (given.refused, wished) {
             complain(
@@ -92,16 +92,10 @@ impl Allocator for PortKey {
     }
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
-        ledgers
-            .ports
-            .let_go(key, &mut |dp, n| changed(dp, n, &mut |fact| wake(fact, 1)));
+        ledgers.ports.let_go(key, &mut |dp, n| {
+            changed_hands(Space::Ports(dp.into()), n, |fact| wake(fact, 1))
+        });
     }
-}
-
-fn changed(datapath: Uuid, number: u32, wake: &mut dyn FnMut(Fact)) {
-    let space = Space::Ports(datapath.into());
-    wake(number_fact(space, number));
-    wake(number_fact(space, 0));
 }
 
 fn wish(cx: &Cx<'_>, key: Key) -> Option<Str> {

@@ -9,7 +9,7 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 use weft_schemas::nb;
 
 use crate::index::{ByName, PortType};
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::program::{Allocator, Cx, Fact, Key, Per};
 
 /// Highest number of a queue: what `set_queue` takes (ovn-sb(5)).
@@ -114,7 +114,7 @@ impl Allocator for Queues {
         let given = ledgers
             .queues
             .assign(scope, key, wish, range, &mut |scope, n| {
-                changed(scope, n, &mut |fact| cx.wake(fact));
+                changed_hands(Space::Queues(scope.into()), n, |fact| cx.wake(fact));
             });
         for watched in wish.into_iter().chain(given.number) {
             cx.track(number_fact(space, watched));
@@ -142,15 +142,9 @@ impl Allocator for Queues {
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
         ledgers.queues.let_go(key, &mut |scope, n| {
-            changed(scope, n, &mut |fact| wake(fact, 1));
+            changed_hands(Space::Queues(scope.into()), n, |fact| wake(fact, 1));
         });
     }
-}
-
-fn changed(scope: Uuid, number: u32, wake: &mut dyn FnMut(Fact)) {
-    let space = Space::Queues(scope.into());
-    wake(number_fact(space, number));
-    wake(number_fact(space, 0));
 }
 
 /// Tells which rates no controller can use; they are handed down as they are.

@@ -49,27 +49,27 @@ pub fn uses_ct_inv(cx: &Cx<'_>) -> bool {
         .is_none_or(|v| &*v != "false")
 }
 
+fn valid(ct_inv: bool) -> Expr {
+    if ct_inv { !pred::CT_INV } else { Expr::TRUE }
+}
+
+/// A packet of a connection that has begun.
+pub fn established(ct_inv: bool) -> Expr {
+    Expr::all([pred::CT_EST, !pred::CT_REL, !pred::CT_NEW, valid(ct_inv)])
+}
+
 /// A reply of a connection that is still allowed.
 pub fn reply(ct_inv: bool) -> Expr {
-    let valid = if ct_inv { !pred::CT_INV } else { Expr::TRUE };
-    Expr::all([
-        pred::CT_EST,
-        !pred::CT_REL,
-        !pred::CT_NEW,
-        valid,
-        pred::CT_RPL,
-        blocked(false),
-    ])
+    Expr::all([established(ct_inv), pred::CT_RPL, blocked(false)])
 }
 
 /// What is no part of a connection that is still allowed but belongs to it.
 pub fn related(ct_inv: bool) -> Expr {
-    let valid = if ct_inv { !pred::CT_INV } else { Expr::TRUE };
     Expr::all([
         !pred::CT_EST,
         pred::CT_REL,
         !pred::CT_NEW,
-        valid,
+        valid(ct_inv),
         blocked(false),
     ])
 }

@@ -5,13 +5,14 @@
 //! connections are judged as all others. Every such ACL has a row of `ACL_ID` under its own UUID, by which controllers know
 //! the number; it keeps the number for its life, and a number that became free rests until the others have had their turn.
 
-use weft_lang::{Action, Expr, Field, field, pred};
+use weft_lang::{Action, Expr, Field, field};
 use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
+use super::frame::established;
 use super::{blocked, set};
 use crate::index::acl_persists;
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::Output;
 use crate::pipeline as p;
 use crate::program::{Allocator, Cx, Fact, Key, Per};
@@ -42,7 +43,7 @@ impl Allocator for Numbers {
             return Self::gone(ledgers, key, &mut |fact, _| cx.wake(fact));
         };
         let given = ledgers.acls.assign(key, None, NUMBERS, &mut |n| {
-            changed(n, &mut |fact| cx.wake(fact));
+            changed_hands(Space::Acls, n, |fact| cx.wake(fact));
         });
         match given.number {
             Some(number) => {
@@ -62,14 +63,9 @@ impl Allocator for Numbers {
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
         ledgers.acls.let_go(key, &mut |n| {
-            changed(n, &mut |fact| wake(fact, 1));
+            changed_hands(Space::Acls, n, |fact| wake(fact, 1));
         });
     }
-}
-
-fn changed(number: u32, wake: &mut dyn FnMut(Fact)) {
-    wake(number_fact(Space::Acls, number));
-    wake(number_fact(Space::Acls, 0));
 }
 
 /// Has the number committed with the connection.
@@ -90,12 +86,8 @@ pub fn remember() -> [Action; 2] {
 
 /// A packet of a connection that the ACL of a number let begin.
 pub fn begun_by(number: u32, ct_inv: bool) -> Expr {
-    let valid = if ct_inv { !pred::CT_INV } else { Expr::TRUE };
     Expr::all([
-        pred::CT_EST,
-        !pred::CT_REL,
-        !pred::CT_NEW,
-        valid,
+        established(ct_inv),
         blocked(false),
         PERSISTS.eq(1),
         ACL.eq(u64::from(number)),

@@ -117,15 +117,7 @@ impl Feature for RelayPort {
 }
 
 fn flow(cx: &Cx<'_>, port: &RouterPort, priority: u16, match_: Expr, actions: Vec<Action>) {
-    let stage = Stage::LrInIpInput;
-    cx.flow(
-        port.router,
-        stage,
-        priority,
-        match_,
-        actions,
-        Some(port.uuid),
-    );
+    port.flow(cx, Stage::LrInIpInput, priority, match_, actions);
 }
 
 /// To the chassis and back into this stage.

@@ -73,7 +73,7 @@ impl Feature for RouterPorts {
             return;
         }
         let flow = |stage, match_: Expr, action: Action| {
-            cx.flow(port.router, stage, 110, match_, [action], Some(port.uuid));
+            port.flow(cx, stage, 110, match_, [action]);
         };
         let arrives = |mine: Expr| Expr::all([field::INPORT.eq(&port.name), mine]);
         let leaves = |family| {

@@ -17,7 +17,7 @@ use super::{Mark, Marks, copy_to, is_routable, is_to, of_unit, ports, registrabl
 use crate::features::global::{Tunnels, key_ranges};
 use crate::features::router::port;
 use crate::index::PortType;
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::{Mcast, McastGroup, Output};
 use crate::pipeline::{MCAST_LEARNED_MIN, Stage, priority};
 use crate::program::{Allocator, Cx, Fact, Feature, Key, Per};
@@ -47,7 +47,7 @@ impl Allocator for Numbers {
             None,
             (MCAST_LEARNED_MIN, last),
             &mut |dp, n| {
-                changed(dp, n, &mut |fact| cx.wake(fact));
+                changed_hands(Space::Groups(dp.into()), n, |fact| cx.wake(fact));
             },
         );
         match given.number {
@@ -71,16 +71,10 @@ impl Allocator for Numbers {
     }
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
-        ledgers
-            .groups
-            .let_go(key, &mut |dp, n| changed(dp, n, &mut |fact| wake(fact, 1)));
+        ledgers.groups.let_go(key, &mut |dp, n| {
+            changed_hands(Space::Groups(dp.into()), n, |fact| wake(fact, 1))
+        });
     }
-}
-
-fn changed(datapath: Uuid, number: u32, wake: &mut dyn FnMut(Fact)) {
-    let space = Space::Groups(datapath.into());
-    wake(number_fact(space, number));
-    wake(number_fact(space, 0));
 }
 
 /// The unit of a group as a multicast group, once it has a number. Keeps the number.

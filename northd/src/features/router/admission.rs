@@ -42,14 +42,7 @@ impl Feature for Admission {
             pred::ETH_MCAST,
         ] {
             let match_ = Expr::all([addressed, field::INPORT.eq(&port.name)]);
-            cx.flow(
-                port.router,
-                Stage::LrInAdmission,
-                50,
-                match_,
-                actions.clone(),
-                Some(port.uuid),
-            );
+            port.flow(cx, Stage::LrInAdmission, 50, match_, actions.clone());
         }
     }
 }

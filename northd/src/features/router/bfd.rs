@@ -14,7 +14,7 @@ use weft_schemas::nb;
 
 use super::port;
 use crate::index::{ById, ByName, bfd_name};
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::{Bfd, Output};
 use crate::pipeline::Stage;
 use crate::program::{Allocator, Cx, Fact, Feature, Key, Per};
@@ -68,8 +68,7 @@ impl Allocator for SourcePorts {
 
     fn run(cx: &Cx<'_>, ledgers: &mut Ledgers, key: Key) {
         let given = ledgers.bfd_ports.assign(key, None, SOURCE_PORTS, &mut |n| {
-            cx.wake(number_fact(Space::BfdPorts, n));
-            cx.wake(number_fact(Space::BfdPorts, 0));
+            changed_hands(Space::BfdPorts, n, |fact| cx.wake(fact));
         });
         match given.number {
             Some(number) => {
@@ -82,8 +81,7 @@ impl Allocator for SourcePorts {
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
         ledgers.bfd_ports.let_go(key, &mut |n| {
-            wake(number_fact(Space::BfdPorts, n), 1);
-            wake(number_fact(Space::BfdPorts, 0), 1);
+            changed_hands(Space::BfdPorts, n, |fact| wake(fact, 1));
         });
     }
 }
@@ -185,14 +183,7 @@ impl Feature for Input {
         }
         let flow = |address: Expr, actions: Vec<Action>| {
             let match_ = Expr::all([address, is_control()]);
-            cx.flow(
-                port.router,
-                Stage::LrInIpInput,
-                110,
-                match_,
-                actions,
-                Some(port.uuid),
-            );
+            port.flow(cx, Stage::LrInIpInput, 110, match_, actions);
         };
         let handle = || vec![Action::call(CallName::HandleBfdMsg, [])];
         if !port.v4.is_empty() {

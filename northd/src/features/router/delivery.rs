@@ -26,14 +26,7 @@ impl Feature for Delivery {
         };
         let here = || field::OUTPORT.eq(&port.name);
         let flow = |priority, match_, actions| {
-            cx.flow(
-                port.router,
-                Stage::LrOutDelivery,
-                priority,
-                match_,
-                actions,
-                Some(port.uuid),
-            );
+            port.flow(cx, Stage::LrOutDelivery, priority, match_, actions);
         };
         flow(100, here(), vec![Action::Output]);
         if router.relays_multicast {

@@ -95,14 +95,7 @@ impl Feature for Redirect {
             return;
         };
         let flow = |stage, priority, match_: Expr, actions: Vec<Action>| {
-            cx.flow(
-                port.router,
-                stage,
-                priority,
-                match_,
-                actions,
-                Some(port.uuid),
-            );
+            port.flow(cx, stage, priority, match_, actions);
         };
         let out = || field::OUTPORT.eq(&port.name);
         let to_redirect = vec![

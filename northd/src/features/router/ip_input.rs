@@ -62,14 +62,7 @@ impl Feature for IpInput {
             return;
         };
         let flow = |priority, match_: Expr, actions: Vec<Action>| {
-            cx.flow(
-                port.router,
-                Stage::LrInIpInput,
-                priority,
-                match_,
-                actions,
-                Some(port.uuid),
-            );
+            port.flow(cx, Stage::LrInIpInput, priority, match_, actions);
         };
         own_source(&port, &flow);
         answer_neighbors(&port, gateway::answers_with(cx, &port), &flow);

@@ -188,21 +188,14 @@ impl Feature for PortLookup {
                     .into_iter()
                     .chain([field::ARP_TPA.eq(net.addr()), request()]);
                 let actions = lookup(LookupArp, field::ARP_SPA, field::ARP_SHA, Some(May::Always));
-                cx.flow(
-                    port.router,
-                    stage,
-                    110,
-                    Expr::all(for_me),
-                    actions,
-                    Some(port.uuid),
-                );
+                port.flow(cx, stage, 110, Expr::all(for_me), actions);
             }
             let may = (!always).then_some(May::IfKnown(LookupArpIp, field::ARP_SPA));
             let actions = lookup(LookupArp, field::ARP_SPA, field::ARP_SHA, may);
             // Elsewhere the question is not answered, and who asks is not learned.
             let resident = super::gateway::resident(port.redirect.as_ref());
             let match_ = Expr::all(from_here().into_iter().chain([request(), resident]));
-            cx.flow(port.router, stage, 100, match_, actions, Some(port.uuid));
+            port.flow(cx, stage, 100, match_, actions);
         }
     }
 }

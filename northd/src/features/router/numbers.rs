@@ -5,7 +5,7 @@
 
 use weft_ovsdb::model::Uuid;
 
-use crate::ledger::{Ledgers, Space, number_fact};
+use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::program::{Allocator, Cx, Fact, Key, Per};
 
 /// What is numbered; each sort on its own.
@@ -59,8 +59,8 @@ impl Allocator for Numbers {
             key,
             Some(wish),
             (1, max),
-            &mut |scope, n| {
-                changed(scope, n, &mut |fact| cx.wake(fact));
+            &mut |(router, sort), n| {
+                changed_hands(Space::Router(router.into(), sort), n, |fact| cx.wake(fact));
             },
         );
         let space = Space::Router(router.into(), sort);
@@ -75,14 +75,8 @@ impl Allocator for Numbers {
     }
 
     fn gone(ledgers: &mut Ledgers, key: Key, wake: &mut dyn FnMut(Fact, u64)) {
-        ledgers.routers.let_go(key, &mut |scope, n| {
-            changed(scope, n, &mut |fact| wake(fact, 1));
+        ledgers.routers.let_go(key, &mut |(router, sort), n| {
+            changed_hands(Space::Router(router.into(), sort), n, |fact| wake(fact, 1));
         });
     }
-}
-
-fn changed((router, sort): (Uuid, u8), number: u32, wake: &mut dyn FnMut(Fact)) {
-    let space = Space::Router(router.into(), sort);
-    wake(number_fact(space, number));
-    wake(number_fact(space, 0));
 }

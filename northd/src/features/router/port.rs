@@ -6,11 +6,13 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use weft_lang::{Action, Expr};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use crate::address::{Mac, Prefixed, parse_prefixed};
 use crate::features::router_port::{is_distributed_gateway, redirect_name};
+use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
 
 /// A router, as far as its options concern more than one feature.
@@ -60,6 +62,19 @@ pub struct RouterPort {
 }
 
 impl RouterPort {
+    /// Writes a flow on the port's router, with the port as hint.
+    pub fn flow(
+        &self,
+        cx: &Cx<'_>,
+        stage: Stage,
+        priority: u16,
+        match_: Expr,
+        actions: impl AsRef<[Action]>,
+    ) {
+        let hint = Some(self.uuid);
+        cx.flow(self.router, stage, priority, match_, actions, hint);
+    }
+
     /// The port's own address in the network that holds `address`.
     pub fn source_v4(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
         self.v4

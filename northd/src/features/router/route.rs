@@ -150,14 +150,7 @@ impl Feature for PortTable {
         };
         let actions = vec![set(pipeline::ROUTE_TABLE, u64::from(number)), Action::NEXT];
         let from_here = field::INPORT.eq(&port.name);
-        cx.flow(
-            port.router,
-            Stage::LrInIpRoutingPre,
-            100,
-            from_here,
-            actions,
-            Some(port.uuid),
-        );
+        port.flow(cx, Stage::LrInIpRoutingPre, 100, from_here, actions);
     }
 }
 

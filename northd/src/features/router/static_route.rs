@@ -45,6 +45,19 @@ pub struct Route {
 }
 
 impl Route {
+    /// Writes a flow on the route's router, with the route as hint.
+    pub fn flow(
+        &self,
+        cx: &Cx<'_>,
+        stage: Stage,
+        priority: u16,
+        match_: Expr,
+        actions: impl AsRef<[Action]>,
+    ) {
+        let hint = Some(self.uuid);
+        cx.flow(self.router, stage, priority, match_, actions, hint);
+    }
+
     /// They share the load, if both lead anywhere.
     pub fn shares_with(&self, other: &Route) -> bool {
         self.router == other.router
@@ -240,16 +253,8 @@ impl Feature for Static {
         let Some(matches) = route.matches(cx) else {
             return;
         };
-        let flow = |stage, priority, match_, actions| {
-            cx.flow(
-                route.router,
-                stage,
-                priority,
-                match_,
-                actions,
-                Some(route.uuid),
-            )
-        };
+        let flow =
+            |stage, priority, match_, actions| route.flow(cx, stage, priority, match_, actions);
         let members = ecmp::members(cx, &route);
         let Some(hop) = &route.hop else {
             if members.is_empty() {

@@ -30,14 +30,7 @@ pub fn replies(cx: &Cx<'_>, route: &Route, hop: &Hop) {
         return;
     };
     let flow = |stage, priority, match_, actions: Vec<Action>| {
-        cx.flow(
-            route.router,
-            stage,
-            priority,
-            match_,
-            actions,
-            Some(route.uuid),
-        )
+        route.flow(cx, stage, priority, match_, actions)
     };
     let comes = || Expr::all([field::INPORT.eq(&hop.port.name), route.prefix.matches(true)]);
     let goes = || {
