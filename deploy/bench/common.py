@@ -1,15 +1,21 @@
 """What the benchmarks share: a small OVSDB client, servers, processor time and memory of a process."""
 import json
 import os
+import socket
 import subprocess as P
 import time
 
 
 class Rpc:
-    def __init__(self, path, db):
-        import socket
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.connect(path)
+    """An OVSDB session: `PATH`, `unix:PATH` or `tcp:HOST:PORT`."""
+
+    def __init__(self, target, db):
+        if target.startswith("tcp:"):
+            host, port = target[4:].rsplit(":", 1)
+            self.s = socket.create_connection((host, int(port)))
+        else:
+            self.s = socket.socket(socket.AF_UNIX)
+            self.s.connect(target.removeprefix("unix:"))
         self.buf, self.n, self.dec, self.db = "", 0, json.JSONDecoder(), db
 
     def call(self, *ops):
@@ -21,16 +27,20 @@ class Rpc:
                 self.buf = self.buf[end:].lstrip()
             except ValueError:
                 d = self.s.recv(1 << 20)
-                assert d, "connection closed"
+                if not d:
+                    raise SystemExit("database closed the connection")
                 self.buf += d.decode()
                 continue
             if msg.get("method") == "echo":
                 self.s.sendall(json.dumps({"id": msg["id"], "result": msg["params"], "error": None}).encode())
                 continue
-            r = msg["result"]
-            for x in r:
-                assert not (x and "error" in x), x
-            return r
+            break
+        if msg.get("error"):
+            raise SystemExit(f"transact: {msg['error']}")
+        for i, r in enumerate(msg["result"]):
+            if r and "error" in r:
+                raise SystemExit(f"transact: {r} in {ops[i] if i < len(ops) else ops[-1]}")
+        return msg["result"]
 
 
 def stat(pid):

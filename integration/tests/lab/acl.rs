@@ -376,8 +376,8 @@ pub fn groups_and_sets_change(impls: Impls) {
     lab.reaches("p3", "10.0.0.2");
 }
 
-/// Policy of two switches on two hosts with a router between.
-pub fn across_a_router(impls: Impls) {
+/// Switches `s1` and `s2` with a router between, `p1` on h1 and `p2` on h2; `policy` is what is declared with the `n`th.
+pub(crate) fn two_subnets(impls: Impls, policy: impl Fn(u32) -> String) -> Lab {
     let lab = Lab::new(impls, 2);
     lab.nb("lr-add r");
     for n in 1..=2 {
@@ -390,13 +390,8 @@ pub fn across_a_router(impls: Impls) {
              lsp-set-addresses s{n}-r router
              lsp-add s{n} p{n}
              lsp-set-addresses p{n} '0a:00:00:00:0{n}:01 10.0.{n}.1 fd00:{n}::1'
-             pg-add g{n} p{n}
-             acl-add g{n} to-lport 100 'outport == @g{n} && ip' drop
-             acl-add g{n} from-lport 100 'inport == @g{n} && ip' drop
-             acl-add g{n} to-lport 200 'outport == @g{n} && icmp' allow-related
-             acl-add g{n} from-lport 200 'inport == @g{n} && icmp' allow-related
-             acl-add g{n} from-lport 200 'inport == @g{n} && tcp.dst == 80' allow-related
-             acl-add g{n} from-lport 200 'inport == @g{n} && udp.dst == 53' reject"
+             {}",
+            policy(n)
         ));
         lab.vm(
             &format!("h{n}"),
@@ -407,6 +402,22 @@ pub fn across_a_router(impls: Impls) {
         );
         fits_the_tunnel(&lab, &format!("p{n}"));
     }
+    lab
+}
+
+/// Policy of two switches on two hosts with a router between.
+pub fn across_a_router(impls: Impls) {
+    let lab = two_subnets(impls, |n| {
+        format!(
+            "pg-add g{n} p{n}
+             acl-add g{n} to-lport 100 'outport == @g{n} && ip' drop
+             acl-add g{n} from-lport 100 'inport == @g{n} && ip' drop
+             acl-add g{n} to-lport 200 'outport == @g{n} && icmp' allow-related
+             acl-add g{n} from-lport 200 'inport == @g{n} && icmp' allow-related
+             acl-add g{n} from-lport 200 'inport == @g{n} && tcp.dst == 80' allow-related
+             acl-add g{n} from-lport 200 'inport == @g{n} && udp.dst == 53' reject"
+        )
+    });
     nb(
         &lab,
         "acl-add g2 to-lport 200 'outport == @g2 && tcp.dst == 80' allow-related",

@@ -5,7 +5,7 @@ use weft_integration::socket::Talk;
 use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
-use crate::acl::{fits_the_tunnel, nb, settles, three};
+use crate::acl::{nb, settles, three, two_subnets};
 
 /// With `persist-established` a connection goes on whatever becomes of the match or of other ACLs, and over a restart of
 /// northd, until the ACL goes.
@@ -59,28 +59,7 @@ pub fn connections_persist(impls: Impls) {
 
 /// What comes from a router, or goes to one, can be refused at the switch's port to it; the sender hears of it.
 pub fn refused_at_the_port_to_a_router(impls: Impls) {
-    let lab = Lab::new(impls, 2);
-    lab.nb("lr-add r");
-    for n in 1..=2 {
-        lab.nb(&format!(
-            "ls-add s{n}
-             lrp-add r r-s{n} 0a:00:00:00:ff:0{n} 10.0.{n}.254/24 fd00:{n}::254/64
-             lsp-add s{n} s{n}-r
-             lsp-set-type s{n}-r router
-             lsp-set-options s{n}-r router-port=r-s{n}
-             lsp-set-addresses s{n}-r router
-             lsp-add s{n} p{n}
-             lsp-set-addresses p{n} '0a:00:00:00:0{n}:01 10.0.{n}.1 fd00:{n}::1'"
-        ));
-        lab.vm(
-            &format!("h{n}"),
-            &format!("p{n}"),
-            &format!(
-                "0a:00:00:00:0{n}:01 10.0.{n}.1/24 fd00:{n}::1/64 via 10.0.{n}.254 fd00:{n}::254"
-            ),
-        );
-        fits_the_tunnel(&lab, &format!("p{n}"));
-    }
+    let lab = two_subnets(impls, |_| String::new());
     lab.ready();
     lab.reaches_with_ttl("p1", "10.0.2.1", 63);
     lab.reaches_with_ttl("p1", "fd00:2::1", 63);

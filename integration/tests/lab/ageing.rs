@@ -6,21 +6,7 @@ use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
-use super::routing::routed;
-
-/// Hosts `a1` and `u` of two switches on router `r`; nobody has declared the addresses of `u`.
-fn with_unknown(impls: Impls) -> Lab {
-    let lab = routed(impls, 2, &["a", "b"]);
-    lab.nb("lsp-add b u
-            lsp-set-addresses u unknown");
-    lab.vm(
-        "h2",
-        "u",
-        "0a:00:00:00:02:77 10.2.0.77/24 fd02::77/64 via 10.2.0.254 fd02::254",
-    );
-    lab.ready();
-    lab
-}
+use super::routing::with_unknown;
 
 /// The time of last use, empty if there is no row.
 fn last_use(lab: &Lab, ip: &str) -> String {

@@ -4,6 +4,8 @@ use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
+use super::vlan_routing::chassis_addresses;
+
 /// Switch `s` on a physical network that both hosts are on, with machine `out` on it as an external port; on another switch
 /// VM `v` on h1; a router between.
 pub fn one_host_speaks_for_it(impls: Impls) {
@@ -38,16 +40,8 @@ pub fn one_host_speaks_for_it(impls: Impls) {
         "set logical_switch_port e ha_chassis_group={}",
         group.trim()
     ));
-    // Both route for the network: its switches must not see the router come from everywhere.
-    for host in ["h1", "h2"] {
-        let n = &host[1..];
-        lab.vs(
-            host,
-            &format!(
-                "set open . external-ids:ovn-chassis-mac-mappings=physnet:0e:00:00:00:cc:0{n}"
-            ),
-        );
-    }
+    // Both route for the network.
+    chassis_addresses(&lab);
     lab.outside(
         &["h1", "h2"],
         "physnet",

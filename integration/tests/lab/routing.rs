@@ -288,8 +288,8 @@ pub fn static_routes(impls: Impls) {
     });
 }
 
-/// The router asks for an address no port declares, and remembers the answer.
-pub fn neighbors_are_learned(impls: Impls) {
+/// Hosts `a1` and `u` of two switches on router `r`; nobody has declared the addresses of `u`.
+pub fn with_unknown(impls: Impls) -> Lab {
     let lab = routed(impls, 2, &["a", "b"]);
     lab.nb("lsp-add b u
             lsp-set-addresses u unknown");
@@ -299,6 +299,12 @@ pub fn neighbors_are_learned(impls: Impls) {
         "0a:00:00:00:02:77 10.2.0.77/24 fd02::77/64 via 10.2.0.254 fd02::254",
     );
     lab.ready();
+    lab
+}
+
+/// The router asks for an address no port declares, and remembers the answer.
+pub fn neighbors_are_learned(impls: Impls) {
+    let lab = with_unknown(impls);
     lab.reaches_with_ttl("a1", "10.2.0.77", 63);
     lab.reaches_with_ttl("a1", "fd02::77", 63);
     for ip in ["10.2.0.77", "fd02::77"] {

@@ -3,6 +3,20 @@
 use weft_integration::capture::Capture;
 use weft_integration::{Impls, Lab};
 
+/// Every host gets an Ethernet address of its own for what it routes: the switches of the physical network must not see the
+/// router come from everywhere.
+pub fn chassis_addresses(lab: &Lab) {
+    for host in ["h1", "h2"] {
+        let n = &host[1..];
+        lab.vs(
+            host,
+            &format!(
+                "set open . external-ids:ovn-chassis-mac-mappings=physnet:0e:00:00:00:cc:0{n}"
+            ),
+        );
+    }
+}
+
 /// Switches `a` (VLAN 10) and `b` (VLAN 20) on physnet, which both hosts are on, and `ext`, untagged, where machine `out`
 /// is. VM `a1` on h1, `b2` on h2. Every host has an Ethernet address of its own for what it routes.
 fn bed(impls: Impls, more: &str) -> Lab {
@@ -32,15 +46,7 @@ fn bed(impls: Impls, more: &str) -> Lab {
              lsp-set-addresses {switch}-r router"
         ));
     }
-    for host in ["h1", "h2"] {
-        let n = &host[1..];
-        lab.vs(
-            host,
-            &format!(
-                "set open . external-ids:ovn-chassis-mac-mappings=physnet:0e:00:00:00:cc:0{n}"
-            ),
-        );
-    }
+    chassis_addresses(&lab);
     lab.outside(
         &["h1", "h2"],
         "physnet",
