@@ -141,12 +141,10 @@ impl<'a, P: Program> Cx<'a, P> {
             return None;
         };
         record.values.push(id);
-        let value = self.state.units.get(id).value.as_ref()?;
-        match value.any.clone().downcast::<T>() {
+        match self.state.units.get(id).value()?.downcast::<T>() {
             Ok(value) => Some(value),
-            Err(_) => panic!(
-                "{kind} publishes {}, not {}",
-                value.type_name,
+            Err(other) => panic!(
+                "{kind} publishes {other}, not {}",
                 std::any::type_name::<T>()
             ),
         }
@@ -163,7 +161,8 @@ impl<'a, P: Program> Cx<'a, P> {
         self.record.borrow_mut().diagnostics.push(diagnostic);
     }
 
-    /// Wakes readers of a fact after this unit has run: for a serial unit whose allocation others wait for or watch.
+    /// Wakes the other readers of a fact after this unit has run: for a serial unit whose allocation others wait for or
+    /// watch. Run again with nothing else changed, the unit itself must come to the same result.
     pub fn wake(&self, fact: P::Fact, mask: u64) {
         self.record.borrow_mut().wakes.push((fact, mask));
     }

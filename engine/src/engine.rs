@@ -109,6 +109,11 @@ impl<P: Program> Engine<P> {
 
     /// Marks the readers of a fact: those whose mask meets `mask`, or all when it holds [`crate::EXISTENCE`].
     pub fn touch(&mut self, fact: P::Fact, mask: u64) {
+        self.touch_others(fact, mask, None);
+    }
+
+    /// Whoever changed something itself knows.
+    fn touch_others(&mut self, fact: P::Fact, mask: u64, except: Option<u32>) {
         let Engine { state, dirty, .. } = self;
         let State {
             facts,
@@ -116,7 +121,11 @@ impl<P: Program> Engine<P> {
             graph,
             ..
         } = state;
-        facts.readers(&fact, mask, |id| mark(units, graph, dirty, id));
+        facts.readers(&fact, mask, |id| {
+            if Some(id) != except {
+                mark(units, graph, dirty, id);
+            }
+        });
     }
 
     /// Makes a unit a root: it exists until [`Engine::retire`].
@@ -246,12 +255,12 @@ impl<P: Program> Engine<P> {
         self.commit_outputs(id, record.outputs, record.new_outputs);
         self.commit_demands(id, &record.demands);
         let unit = self.state.units.get_mut(id);
-        if *unit.diagnostics != *record.diagnostics {
-            let old = std::mem::replace(&mut unit.diagnostics, record.diagnostics.into());
+        if *unit.diagnostics() != *record.diagnostics {
+            let old = unit.set_diagnostics(record.diagnostics.into());
             self.diagnosed.entry(id).or_insert(old);
         }
         let unit = self.state.units.get_mut(id);
-        let same = match (&unit.value, &record.value) {
+        let same = match (unit.value(), &record.value) {
             (None, None) => true,
             (Some(old), Some(new)) => old.same(new),
             _ => false,
@@ -259,11 +268,11 @@ impl<P: Program> Engine<P> {
         if same {
             self.spent[usize::from(kind)].quiet += 1;
         } else {
-            unit.value = record.value;
+            unit.set_value(record.value);
             self.wake_readers(id);
         }
         for (fact, mask) in record.wakes {
-            self.touch(fact, mask);
+            self.touch_others(fact, mask, Some(id));
         }
     }
 
@@ -297,11 +306,11 @@ impl<P: Program> Engine<P> {
         let old = std::mem::replace(&mut units.get_mut(id).values, values.into());
         let new = units.get(id).values.clone();
         for &gone in old.iter().filter(|v| new.binary_search(v).is_err()) {
-            units.get_mut(gone).readers.unset(id);
+            units.get_mut(gone).unset_reader(id);
             units.idle.push(gone);
         }
         for &come in new.iter().filter(|v| old.binary_search(v).is_err()) {
-            units.get_mut(come).readers.set(id, 0);
+            units.get_mut(come).set_reader(id);
         }
     }
 
@@ -323,7 +332,7 @@ impl<P: Program> Engine<P> {
     }
 
     fn commit_demands(&mut self, id: u32, demands: &[(u16, P::Key)]) {
-        if demands.is_empty() && self.state.units.get(id).demands.is_empty() {
+        if demands.is_empty() && self.state.units.get(id).demands().is_empty() {
             return;
         }
         let units = &mut self.state.units;
@@ -333,10 +342,10 @@ impl<P: Program> Engine<P> {
             .collect();
         new.sort_unstable();
         new.dedup();
-        if *units.get(id).demands == *new {
+        if *units.get(id).demands() == *new {
             return;
         }
-        let old = std::mem::replace(&mut units.get_mut(id).demands, new.clone().into());
+        let old = units.get_mut(id).set_demands(new.clone().into());
         for &come in new.iter().filter(|d| old.binary_search(d).is_err()) {
             self.state.units.get_mut(come).demanded += 1;
             self.exist(come);
@@ -367,7 +376,7 @@ impl<P: Program> Engine<P> {
     fn wake_readers(&mut self, id: u32) {
         let State { units, graph, .. } = &mut self.state;
         let mut readers = Vec::new();
-        units.get(id).readers.for_each(|r| readers.push(r));
+        units.get(id).for_each_reader(|r| readers.push(r));
         readers.sort_unstable();
         for reader in readers {
             mark(units, graph, &mut self.dirty, reader);
@@ -386,14 +395,14 @@ impl<P: Program> Engine<P> {
             let reads = std::mem::take(&mut unit.reads);
             let outputs = std::mem::take(&mut unit.outputs);
             let values = std::mem::take(&mut unit.values);
-            let demands = std::mem::take(&mut unit.demands);
-            let diagnostics = std::mem::take(&mut unit.diagnostics);
-            let value = unit.value.take();
+            let demands = unit.set_demands(Box::default());
+            let diagnostics = unit.set_diagnostics(Box::default());
+            let value = unit.set_value(None);
             self.spent[usize::from(kind)].units -= 1;
             self.state.facts.change_reads(id, &reads, &[]);
             self.state.outputs.change(&outputs, &[]);
             for read in values {
-                self.state.units.get_mut(read).readers.unset(id);
+                self.state.units.get_mut(read).unset_reader(id);
                 self.state.units.idle.push(read);
             }
             if !diagnostics.is_empty() {
@@ -426,7 +435,7 @@ impl<P: Program> Engine<P> {
             let kind = KindId(self.state.kinds[usize::from(unit.kind)].name);
             let named = |d: &P::Diagnostic| (kind, unit.key, d.clone());
             added.extend(
-                unit.diagnostics
+                unit.diagnostics()
                     .iter()
                     .filter(|d| !before.contains(d))
                     .map(named),
@@ -434,7 +443,7 @@ impl<P: Program> Engine<P> {
             removed.extend(
                 before
                     .iter()
-                    .filter(|d| !unit.diagnostics.contains(d))
+                    .filter(|d| !unit.diagnostics().contains(d))
                     .map(named),
             );
         }
@@ -513,16 +522,16 @@ impl<P: Program> Engine<P> {
         self.state
             .units
             .existing()
-            .filter(|u| !u.diagnostics.is_empty())
+            .filter(|u| !u.diagnostics().is_empty())
             .map(|u| {
                 let (kind, key) = self.named(u);
-                (kind, key, &*u.diagnostics)
+                (kind, key, u.diagnostics())
             })
     }
 
     pub(crate) fn diagnostics_of(&self, kind: KindId, key: P::Key) -> &[P::Diagnostic] {
         match self.state.units.find(self.state.graph.index(kind.0), &key) {
-            Some(id) => &self.state.units.get(id).diagnostics,
+            Some(id) => self.state.units.get(id).diagnostics(),
             None => &[],
         }
     }
@@ -551,15 +560,7 @@ impl<P: Program> Engine<P> {
             .state
             .units
             .find(self.state.graph.index(kind.0), &key)?;
-        self.state
-            .units
-            .get(id)
-            .value
-            .as_ref()?
-            .any
-            .clone()
-            .downcast()
-            .ok()
+        self.state.units.get(id).value()?.downcast().ok()
     }
 
     /// Counters per kind; the handle stays valid and current.

@@ -130,6 +130,11 @@ impl Compiler {
         self.engine.touch_all();
     }
 
+    /// It has compiled before.
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// It has compiled before, and the databases remember no allocation that contradicts its own: it may go on.
     pub fn may_continue(&self) -> bool {
         self.started && restore::agrees(&self.inputs, &self.ledgers)

@@ -12,6 +12,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::{nb, sb};
 
 use crate::address::Mac;
+pub use crate::features::port_trait::PortTrait;
 use crate::index::{ById, ByName, Indexes};
 use crate::ledger::{Ledgers, Space};
 use crate::output::Output;
@@ -147,6 +148,8 @@ pub enum Per {
     Nb(nb::TableId),
     /// One per row of a southbound table: [`Key::Row`].
     Sb(sb::TableId),
+    /// One per row of `Logical_Switch_Port` with the trait: [`Key::Row`].
+    Ports(PortTrait),
     /// Those that others demand.
     Demand,
 }

@@ -42,7 +42,7 @@ fn queues(inputs: &Inputs, row: &sb::PortBinding, key: Option<Key>, ledgers: &mu
     let number = row.options.get("qdisc_queue_id");
     let number = number.and_then(|text| text.parse().ok());
     let shaped = inputs.nb.logical_switch_port.get(port);
-    let scope = shaped.and_then(|lsp| queue::scope(&lsp.type_, &lsp.options, row.chassis));
+    let scope = shaped.and_then(|lsp| queue::scope(&lsp.type_, &lsp.options, || row.chassis));
     if let (Some(number), Some(scope)) = (number, scope) {
         ledgers.queues.restore(scope, Key::Row(port), number);
     }

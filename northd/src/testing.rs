@@ -70,6 +70,11 @@ impl Bed {
         uuid
     }
 
+    /// To look at.
+    pub fn compiler(&self) -> &Compiler {
+        &self.compiler
+    }
+
     /// Everything that is wanted.
     pub fn wanted(&mut self) -> Vec<Output> {
         self.compiler.run();

@@ -170,7 +170,7 @@ impl Client {
     pub async fn request(&mut self, method: &str, params: Json) -> Result<Json, ClientError> {
         self.next_id += 1;
         let id = self.next_id;
-        self.connection.send(&wire::request(method, &params, id));
+        self.connection.send(wire::request(method, &params, id));
         let limit = self.timeout;
         within(limit, async {
             loop {
@@ -208,7 +208,7 @@ impl Client {
                 } else {
                     wire::refusal(id, "unknown method")
                 };
-                self.connection.send(&answer);
+                self.connection.send(answer);
                 Ok(None)
             }
             Message::Notification { method, params } => {

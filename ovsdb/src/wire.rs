@@ -3,6 +3,7 @@
 //! Framing counts braces outside strings with `memchr`; of a message only the members are told apart, `params` and
 //! `result` stay text until somebody who knows their type reads them.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -104,7 +105,8 @@ pub struct Connection {
     stream: Stream,
     framer: Framer,
     input: BytesMut,
-    output: BytesMut,
+    /// As they were given: large ones are not copied.
+    output: VecDeque<Bytes>,
     received: u64,
 }
 
@@ -112,19 +114,21 @@ impl Connection {
     /// Speaks over `stream`.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        let (input, output) = (BytesMut::with_capacity(64 * 1024), BytesMut::new());
+        let input = BytesMut::with_capacity(64 * 1024);
         Connection {
             stream,
             framer: Framer::default(),
             input,
-            output,
+            output: VecDeque::new(),
             received: 0,
         }
     }
 
     /// Queues bytes; they leave while [`next`](Self::next) is awaited.
-    pub fn send(&mut self, message: &[u8]) {
-        self.output.extend_from_slice(message);
+    pub fn send(&mut self, message: Vec<u8>) {
+        if !message.is_empty() {
+            self.output.push_back(message.into());
+        }
     }
 
     /// Number of bytes received so far.
@@ -182,15 +186,15 @@ impl Connection {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = Pin::new(&mut self.stream);
-        while !self.output.is_empty() {
-            let written = ready!(stream.as_mut().poll_write(cx, &self.output))?;
+        while let Some(first) = self.output.front_mut() {
+            let written = ready!(stream.as_mut().poll_write(cx, first))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.output.advance(written);
-        }
-        if self.output.capacity() >= LARGE {
-            self.output = BytesMut::new();
+            first.advance(written);
+            if first.is_empty() {
+                self.output.pop_front();
+            }
         }
         stream.poll_flush(cx)
     }

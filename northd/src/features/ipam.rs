@@ -19,7 +19,7 @@ use super::global::mac_prefix;
 use crate::address::{Addresses, Mac, PortAddress, Prefixed, parse_port_address, parse_prefixed};
 use crate::ledger::Ledgers;
 use crate::output::Output;
-use crate::program::{Allocator, Cx, Fact, Key, Per};
+use crate::program::{Allocator, Cx, Fact, Key, Per, PortTrait};
 
 /// What a port got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -363,7 +363,7 @@ pub struct Ipam;
 
 impl Allocator for Ipam {
     const NAME: &'static str = "ipam";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Dynamic)];
     const READS: &'static [&'static str] = &[Configured::NAME];
 
     fn run(cx: &Cx<'_>, ledgers: &mut Ledgers, key: Key) {

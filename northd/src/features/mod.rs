@@ -21,6 +21,7 @@ pub mod nat_addresses;
 pub mod nested;
 pub mod port_address;
 pub mod port_key;
+pub mod port_trait;
 pub mod queue;
 pub mod router;
 pub mod router_port;
@@ -37,6 +38,7 @@ const ROWS: &[Entry] = &[
     pure::<global::Global>(),
     allocator::<datapath::DatapathKey>(),
     pure::<datapath::DatapathRow>(),
+    pure::<port_trait::PortTraits>(),
     allocator::<port_key::PortKey>(),
     allocator::<nested::NestedTag>(),
     allocator::<queue::Queues>(),

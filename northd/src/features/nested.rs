@@ -11,7 +11,7 @@ use weft_schemas::nb;
 
 use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::Output;
-use crate::program::{Allocator, Cx, Fact, Key, Per};
+use crate::program::{Allocator, Cx, Fact, Key, Per, PortTrait};
 
 /// Largest VLAN identifier.
 const TAG_MAX: u32 = 4095;
@@ -32,7 +32,7 @@ pub fn nested_tag(cx: &Cx<'_>, port: Uuid) -> Option<i64> {
 
 impl Allocator for NestedTag {
     const NAME: &'static str = "nested_tag";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Nested)];
 
     fn run(cx: &Cx<'_>, ledgers: &mut Ledgers, key: Key) {
         let parent = cx

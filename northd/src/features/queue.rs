@@ -10,7 +10,7 @@ use weft_schemas::nb;
 
 use crate::index::{ByName, PortType};
 use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
-use crate::program::{Allocator, Cx, Fact, Key, Per};
+use crate::program::{Allocator, Cx, Fact, Key, Per, PortTrait};
 
 /// Highest number of a queue: what `set_queue` takes (ovn-sb(5)).
 const MAX_QUEUE: u32 = 61440;
@@ -52,12 +52,23 @@ pub struct Queues;
 
 /// The queue of a port.
 pub fn queue(cx: &Cx<'_>, port: Uuid) -> Option<std::sync::Arc<Queue>> {
+    cx.lsp(port).filter(|row| concerns(row.options()))?;
     cx.value::<Queue>(Queues::ID, Key::Row(port))
+}
+
+/// Something in the options is about queues.
+pub fn concerns(options: &Map<Str, Str>) -> bool {
+    let mut all = RATES.iter().chain(&["qdisc_queue_id"]);
+    all.any(|option| options.contains_key(*option))
 }
 
 /// Within what the queue of a port must be unique: its chassis, or zero for all of them. None if it needs no queue of its
 /// own, or is nowhere.
-pub fn scope(kind: &str, options: &Map<Str, Str>, chassis: Option<Uuid>) -> Option<Uuid> {
+pub fn scope(
+    kind: &str,
+    options: &Map<Str, Str>,
+    chassis: impl FnOnce() -> Option<Uuid>,
+) -> Option<Uuid> {
     if !RATES
         .iter()
         .any(|rate| options.get(*rate).is_some_and(|value| !value.is_empty()))
@@ -67,13 +78,13 @@ pub fn scope(kind: &str, options: &Map<Str, Str>, chassis: Option<Uuid>) -> Opti
     match PortType::parse(kind) {
         PortType::Router => None,
         PortType::Localnet => Some(Uuid::ZERO),
-        _ => chassis,
+        _ => chassis(),
     }
 }
 
 impl Allocator for Queues {
     const NAME: &'static str = "queue";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Shaped)];
 
     fn run(cx: &Cx<'_>, ledgers: &mut Ledgers, key: Key) {
         let uuid = key.row();
@@ -95,7 +106,7 @@ impl Allocator for Queues {
                 format!("\"{text}\" is not between 0 and {MAX_QUEUE}: the port has no such queue");
             complain("options:qdisc_queue_id", message);
         }
-        let Some(scope) = scope(lsp.type_(), lsp.options(), chassis(cx, lsp.name())) else {
+        let Some(scope) = scope(lsp.type_(), lsp.options(), || chassis(cx, lsp.name())) else {
             Self::gone(ledgers, key, &mut |fact, _| cx.wake(fact));
             if let Some(number) = wish {
                 cx.publish(Queue {

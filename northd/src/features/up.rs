@@ -18,12 +18,7 @@ impl Feature for Up {
         if cx.switch_of(key.row()).is_none() {
             return;
         }
-        let up = &**lsp.type_() == "router"
-            || cx
-                .by_name(ByName::Binding, lsp.name())
-                .first()
-                .and_then(|&binding| cx.binding(binding))
-                .is_some_and(|binding| *binding.up() == Some(true));
+        let up = &**lsp.type_() == "router" || !cx.by_name(ByName::BoundUp, lsp.name()).is_empty();
         cx.emit(Output::LspUp(key.row(), up));
     }
 }

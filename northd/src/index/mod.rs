@@ -143,6 +143,8 @@ pub enum ByName {
     ChassisHost,
     /// Southbound: port bindings by `logical_port`.
     Binding,
+    /// Southbound: port bindings that are up by `logical_port`. Who wants to know no more is not told of all bindings.
+    BoundUp,
     /// Southbound: service monitors by [`monitor_name`].
     ServiceMonitor,
     /// BFD sessions by their `logical_port`.

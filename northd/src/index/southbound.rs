@@ -27,6 +27,17 @@ impl Indexes {
             }
             sb::Change::PortBinding(c) => {
                 self.named(ByName::Binding, c, |r| Some(&r.logical_port), touch);
+                let up = |r: &std::sync::Arc<sb::PortBinding>| {
+                    (r.up == Some(true)).then(|| r.logical_port.clone())
+                };
+                let (old, new) = (c.old.as_ref().and_then(up), c.new.as_ref().and_then(up));
+                self.name(
+                    ByName::BoundUp,
+                    c.uuid,
+                    old.as_deref(),
+                    new.as_deref(),
+                    touch,
+                );
                 self.reference(
                     ById::BindingByKey,
                     c,

@@ -433,7 +433,9 @@ impl Northd {
             }
             self.active = true;
             if !self.compiler.may_continue() {
-                self.compiler.restart()?;
+                if self.compiler.has_started() {
+                    self.compiler.restart()?;
+                }
                 self.sync.restart();
                 self.report.set_stats(self.compiler.stats());
             }

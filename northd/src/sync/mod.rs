@@ -26,7 +26,7 @@ use north::North;
 use rows::{RowKey, Rows};
 
 /// How many flows, and how many rows, one transaction changes at most.
-const BATCH: usize = 20_000;
+const BATCH: usize = 5_000;
 /// First and longest time for which something is set aside.
 const ASIDE_MS: (i64, i64) = (1_000, 60_000);
 
@@ -107,6 +107,8 @@ pub struct Sync {
 impl Sync {
     /// Takes over what the compiler yields. `nb_cfg` is the number it stands for.
     pub fn apply(&mut self, delta: &Delta<Northd>, nb_cfg: i64) {
+        let flow = |output: &&Output| matches!(output, Output::Flow { .. });
+        self.flows.expect(delta.added.iter().filter(flow).count());
         for output in &delta.removed {
             self.output(output, false);
         }

@@ -7,7 +7,11 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 /// A row's UUID. Its serde form is OVSDB's `["uuid", "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"]` (RFC 7047, section 5.1).
+///
+/// Packed, since they are many: with the alignment of `u128` an `Option<Uuid>` takes 32 bytes, and whatever else is
+/// beside one is padded likewise.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(packed(4))]
 pub struct Uuid(pub u128);
 
 impl Uuid {

@@ -157,6 +157,25 @@ impl<D: Database> Link<D> {
         self.pending.insert(self.next_id, pending);
     }
 
+    /// The same with parameters that are text already.
+    fn request_text(&mut self, method: &str, params: &str, pending: Pending) {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        self.out.reserve(params.len() + method.len() + 64);
+        for part in [
+            r#"{"method":""#,
+            method,
+            r#"","params":"#,
+            params,
+            r#","id":"#,
+            &id,
+            "}",
+        ] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
+        self.pending.insert(self.next_id, pending);
+    }
+
     /// Asks for a sign of life.
     pub(super) fn probe(&mut self) {
         self.request("echo", &json!([]), Pending::Ignored);
@@ -544,7 +563,7 @@ impl<D: Database> Link<D> {
         while let Some((outgoing, _)) = self.transactions.get_mut(&number) {
             match outgoing.next() {
                 Progress::Send(piece, params) => {
-                    self.request("transact", &params, Pending::Transact(number, piece));
+                    self.request_text("transact", &params, Pending::Transact(number, piece));
                 }
                 Progress::Wait => return,
                 Progress::Done(result) => {

@@ -11,8 +11,9 @@ pub use error::{OpError, OpErrorKind, TxnError};
 pub(crate) use send::{Outgoing, Progress};
 
 use serde_json::{Value as Json, json};
+use smallvec::SmallVec;
 
-use crate::model::{Row, Uuid};
+use crate::model::{ColumnDef, Row, Uuid};
 
 /// How many operations a piece of a [divisible](Txn::may_cut) transaction has at most.
 pub const PIECE_OPS: usize = 1000;
@@ -60,6 +61,25 @@ pub(crate) enum Op {
     Raw(Json),
 }
 
+impl Op {
+    /// About how long the text of its row is.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Op::Insert { row, .. } | Op::Update { row, .. } | Op::Wait { row, .. } => {
+                row.text.len() + 24 * row.ends.len()
+            }
+            Op::Mutate { .. } | Op::Delete { .. } | Op::Raw(_) => 0,
+        }
+    }
+
+    /// Frees its row.
+    pub(crate) fn forget(&mut self) {
+        if let Op::Insert { row, .. } | Op::Update { row, .. } | Op::Wait { row, .. } = self {
+            *row = Cells::default();
+        }
+    }
+}
+
 /// What an operation did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OpResult {
@@ -76,34 +96,55 @@ pub struct OpResult {
 /// Columns of a row with the JSON text of their values: large transactions are many of these, so they are small.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells {
-    text: String,
-    /// Names, and where in the text their values end.
-    ends: Vec<(&'static str, usize)>,
+    columns: &'static [ColumnDef],
+    text: Box<str>,
+    /// Places of columns, and where in the text their values end.
+    ends: Box<[(u8, u32)]>,
 }
 
 impl Cells {
     fn new<R: Row>(row: &R, mask: u64) -> Self {
-        let mut cells = Cells {
-            text: String::with_capacity(256),
-            ends: Vec::with_capacity(mask.count_ones().min(16) as usize),
-        };
-        for (i, column) in R::COLUMNS.iter().enumerate() {
-            if mask >> i & 1 == 1 {
-                row.cell(i).write_json(&mut cells.text);
-                cells.ends.push((column.name, cells.text.len()));
-            }
+        let mut text = String::with_capacity(1024);
+        let mut ends: SmallVec<[(u8, u32); 64]> = SmallVec::new();
+        for i in (0..R::COLUMNS.len()).filter(|i| mask >> i & 1 == 1) {
+            row.cell(i).write_json(&mut text);
+            // A row of 4 GiB is beyond what a server takes.
+            ends.push((i as u8, u32::try_from(text.len()).unwrap_or(u32::MAX)));
         }
-        cells.text.shrink_to_fit();
-        cells
+        Cells {
+            columns: R::COLUMNS,
+            text: text.into(),
+            ends: ends.into_vec().into(),
+        }
+    }
+
+    /// Columns that no row type has.
+    #[cfg(test)]
+    pub(crate) fn of(members: impl Iterator<Item = (&'static str, &'static str)>) -> Self {
+        use crate::model::{AtomType, Shape};
+        let (mut columns, mut text, mut ends) = (Vec::new(), String::new(), Vec::new());
+        for (i, (name, value)) in members.enumerate() {
+            text.push_str(value);
+            ends.push((i as u8, text.len() as u32));
+            columns.push(ColumnDef {
+                name,
+                shape: Shape::Scalar(AtomType::String),
+            });
+        }
+        Cells {
+            columns: columns.leak(),
+            text: text.into(),
+            ends: ends.into(),
+        }
     }
 
     /// Names and texts.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let mut from = 0;
-        self.ends.iter().map(move |&(name, end)| {
-            let text = &self.text[from..end];
-            from = end;
-            (name, text)
+        self.ends.iter().map(move |&(column, end)| {
+            let text = &self.text[from..end as usize];
+            from = end as usize;
+            (self.columns[usize::from(column)].name, text)
         })
     }
 }

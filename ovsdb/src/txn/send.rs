@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
@@ -18,8 +18,8 @@ const WINDOW: usize = 3;
 /// What to do next.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Send these parameters: a piece with that number.
-    Send(usize, Box<RawValue>),
+    /// Send these parameters, as JSON text: a piece with that number.
+    Send(usize, String),
     /// Nothing before the next reply.
     Wait,
     /// All pieces are done.
@@ -104,9 +104,10 @@ impl Outgoing {
     }
 
     /// The next piece; `None` if nothing is left of it.
-    fn piece(&mut self) -> Option<(usize, Box<RawValue>)> {
+    fn piece(&mut self) -> Option<(usize, String)> {
         let end = self.end_of_piece();
-        let mut out = Vec::with_capacity(512 * (end - self.sent));
+        let ops = &self.txn.ops[self.sent..end];
+        let mut out = Vec::with_capacity(ops.iter().map(|op| op.length() + 192).sum());
         out.push(b'[');
         json_to(&mut out, &self.database);
         let mut places = Vec::with_capacity(end - self.sent + 2);
@@ -118,7 +119,10 @@ impl Outgoing {
         }
         let fixed = places.len();
         for place in self.sent..end {
-            if render(&mut out, &self.txn.ops[place], &self.schema) {
+            let op = &mut self.txn.ops[place];
+            if render(&mut out, op, &self.schema) {
+                // Nobody asks again what was in it, only what it was about.
+                op.forget();
                 places.push(Some(place));
             } else {
                 self.results[place].skipped = true;
@@ -148,8 +152,7 @@ impl Outgoing {
             end,
         });
         let text = String::from_utf8(out).expect("JSON is written as UTF-8");
-        let params = RawValue::from_string(text).expect("what was written is JSON");
-        Some((number, params))
+        Some((number, text))
     }
 
     /// The last cut within reach, or else the first one beyond it.
@@ -192,38 +195,51 @@ impl Outgoing {
 
     /// Reads the results of a piece; yields its error if it was refused.
     fn results_of(&mut self, piece: &Piece, reply: Option<&RawValue>) -> Option<OpError> {
-        let Ok(elements) = serde_json::from_str::<Vec<Json>>(reply.map_or("null", RawValue::get))
-        else {
+        let text = reply.map_or("null", RawValue::get);
+        let Ok(elements) = serde_json::from_str::<Vec<Option<Element<'_>>>>(text) else {
             let error = RpcError {
                 error: "malformed reply".into(),
                 details: "to a transaction".into(),
             };
             return Some(OpError::whole(&error));
         };
-        for (i, element) in elements.iter().enumerate() {
+        for (i, element) in elements.into_iter().enumerate() {
             let place = piece.places.get(i).copied().flatten();
-            if element.get("error").is_some_and(|error| !error.is_null()) {
-                return Some(OpError::new(&self.txn, place, element));
+            let element = element.unwrap_or_default();
+            if let Some(error) = element.error.filter(|error| !error.is_null()) {
+                let details = element.details.unwrap_or(Json::Null);
+                let whole = serde_json::json!({"error": error, "details": details});
+                return Some(OpError::new(&self.txn, place, &whole));
             }
             if let Some(place) = place {
-                self.results[place] = result(element);
+                self.results[place] = OpResult {
+                    count: element.count,
+                    uuid: element.uuid,
+                    rows: match element.rows {
+                        Some(rows) => serde_json::from_str(rows.get()).ok(),
+                        None => None,
+                    },
+                    skipped: false,
+                };
             }
         }
         None
     }
 }
 
-fn result(element: &Json) -> OpResult {
-    let uuid = element
-        .get("uuid")
-        .and_then(|pair| pair.get(1))
-        .and_then(Json::as_str);
-    OpResult {
-        count: element.get("count").and_then(Json::as_u64),
-        uuid: uuid.and_then(|text| text.parse().ok()),
-        rows: element.get("rows").and_then(Json::as_array).cloned(),
-        skipped: false,
-    }
+/// The result of an operation as it comes. Replies to large transactions hold very many.
+#[derive(Deserialize, Default)]
+struct Element<'a> {
+    #[serde(default)]
+    count: Option<u64>,
+    #[serde(default)]
+    uuid: Option<Uuid>,
+    #[serde(borrow, default)]
+    rows: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<Json>,
+    #[serde(default)]
+    details: Option<Json>,
 }
 
 /// Appends the JSON text of a value.
@@ -346,7 +362,7 @@ mod tests {
         let Progress::Send(number, params) = progress else {
             panic!("{progress:?}")
         };
-        (number, serde_json::from_str(params.get()).unwrap())
+        (number, serde_json::from_str(&params).unwrap())
     }
 
     fn schema() -> Arc<ServerSchema> {
@@ -355,11 +371,7 @@ mod tests {
     }
 
     fn insert(table: &'static str, uuid: u128, columns: &[&'static str]) -> Op {
-        let mut row = Cells::default();
-        for column in columns {
-            row.text.push_str(r#""x""#);
-            row.ends.push((*column, row.text.len()));
-        }
+        let row = Cells::of(columns.iter().map(|column| (*column, r#""x""#)));
         Op::Insert {
             table,
             uuid: Uuid(uuid),
@@ -410,7 +422,7 @@ mod tests {
         loop {
             match out.next() {
                 Progress::Send(_, params) => {
-                    let params: Vec<Json> = serde_json::from_str(params.get()).unwrap();
+                    let params: Vec<Json> = serde_json::from_str(&params).unwrap();
                     assert_eq!(params[1]["op"], "assert");
                     assert_eq!(params.last().unwrap()["op"], "comment");
                     sizes.push(params.len() - 3);

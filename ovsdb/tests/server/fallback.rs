@@ -37,14 +37,14 @@ async fn carry(mut client: Connection, upstream: UnixStream, refused: &[&str]) {
                 if let Ok(Message::Request { method, id, params }) = Message::read(&frame)
                     && (refused.contains(&method.as_str()) || params.get().contains("_Server") && refused.contains(&"_Server"))
                 {
-                    client.send(&refusal(id, "unknown method"));
+                    client.send(refusal(id, "unknown method"));
                 } else {
-                    server.send(&frame);
+                    server.send(frame.to_vec());
                 }
             }
             frame = server.next() => {
                 let Ok(frame) = frame else { return };
-                client.send(&frame);
+                client.send(frame.to_vec());
             }
         }
     }

@@ -4,19 +4,18 @@
 //! may take another way; the ports of the hosts behind track it.
 
 use weft_lang::{Action, Expr, field, pred};
-use weft_schemas::nb;
 
 use super::state::{SwitchAcls, needs};
 use crate::index::PortType;
 use crate::pipeline::Stage;
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port.
 pub struct Exempt;
 
 impl Feature for Exempt {
     const NAME: &'static str = "acl_exempt_port";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Uplink)];
     const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

@@ -19,7 +19,7 @@ use crate::features::acl::state::{SwitchAcls, needs};
 use crate::features::port_address::{SwitchPortAddresses, addresses};
 use crate::index::PortType;
 use crate::pipeline::{DHCP_READY, Stage, priority};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Ports of DHCPv4 clients and servers (RFC 2131, 4.1).
 const V4_PORTS: (u16, u16) = (68, 67);
@@ -31,7 +31,7 @@ pub struct Ports;
 
 impl Feature for Ports {
     const NAME: &'static str = "dhcp_port";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Dhcp)];
     const READS: &'static [&'static str] =
         &[SwitchPortAddresses::NAME, Settings::NAME, SwitchAcls::NAME];
 

@@ -13,14 +13,14 @@ use crate::features::acl::state::{SwitchAcls, needs};
 use crate::features::router::port;
 use crate::index::PortType;
 use crate::pipeline::Stage;
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port.
 pub struct SwitchPorts;
 
 impl Feature for SwitchPorts {
     const NAME: &'static str = "lb_exempt_port";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Uplink)];
     const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

@@ -21,7 +21,7 @@ use crate::features::switch::flood;
 use crate::index::PortType;
 use crate::output::{DpSet, IpMulticast, Mcast, Output};
 use crate::pipeline::{Stage, priority};
-use crate::program::{Allocator, Cx, Feature, Key, Per};
+use crate::program::{Allocator, Cx, Feature, Key, Per, PortTrait};
 
 /// A switch that snoops, as the other features see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -214,7 +214,7 @@ pub struct Remotes;
 
 impl Feature for Remotes {
     const NAME: &'static str = "multicast_remote";
-    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitchPort)];
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Remote)];
     const READS: &'static [&'static str] = &[Switches::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

@@ -6,18 +6,18 @@
 use weft_lang::action::CallName;
 use weft_lang::{Action, Expr, field};
 
-use super::{PER_PORT, SwitchPort, call_and_next, set_and_next};
+use super::{SwitchPort, call_and_next, set_and_next};
 use crate::features::queue::{Queues, queue};
 use crate::index::PortType;
 use crate::pipeline::{self, Stage};
-use crate::program::{Allocator as _, Cx, Feature, Key, Per};
+use crate::program::{Allocator as _, Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port.
 pub struct Admission;
 
 impl Feature for Admission {
     const NAME: &'static str = "switch_admission";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Restrained)];
     const READS: &'static [&'static str] = &[Queues::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

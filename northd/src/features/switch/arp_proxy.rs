@@ -10,13 +10,13 @@ use weft_lang::{Action, Expr, field, pred};
 use weft_schemas::nb;
 
 use super::defaults::{Switches, vlan_passthru};
-use super::{PER_PORT, SwitchPort, arp_answer, return_to_sender};
+use super::{SwitchPort, arp_answer, return_to_sender};
 use crate::address::{Mac, Prefixed, parse_prefixed};
 use crate::features::port_address::router_port;
 use crate::features::router::port::Ports;
 use crate::index::PortType;
 use crate::pipeline::Stage;
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Below the answers for addresses that somebody has: a listed network may hold some.
 const PRIORITY: u16 = 30;
@@ -26,7 +26,7 @@ pub struct Proxy;
 
 impl Feature for Proxy {
     const NAME: &'static str = "switch_arp_proxy";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::ArpProxy)];
     const READS: &'static [&'static str] = &[Switches::NAME, Ports::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

@@ -5,19 +5,19 @@
 
 use weft_lang::{Action, Expr, field};
 
-use super::{PER_PORT, SwitchPort, arp_request_for, solicitation_for};
+use super::{SwitchPort, arp_request_for, solicitation_for};
 use crate::address::Addresses;
 use crate::features::port_address::{SwitchPortAddresses, addresses};
 use crate::index::PortType;
 use crate::pipeline::Stage;
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port of type `external`.
 pub struct External;
 
 impl Feature for External {
     const NAME: &'static str = "switch_external";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::External)];
     const READS: &'static [&'static str] = &[SwitchPortAddresses::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

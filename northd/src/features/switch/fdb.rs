@@ -7,18 +7,18 @@
 use weft_lang::action::CallName;
 use weft_lang::{Action, Expr, field};
 
-use super::{PER_PORT, SwitchPort, call_and_next};
+use super::{SwitchPort, call_and_next};
 use crate::features::port_address::{SwitchPortAddresses, addresses};
 use crate::index::PortType;
 use crate::pipeline::{self, Stage};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port.
 pub struct Learning;
 
 impl Feature for Learning {
     const NAME: &'static str = "switch_fdb";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Unknown)];
     const READS: &'static [&'static str] = &[SwitchPortAddresses::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

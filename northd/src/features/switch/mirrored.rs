@@ -10,12 +10,12 @@ use weft_lang::{Action, Expr, parse_match};
 use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
-use super::{PER_PORT, SwitchPort};
+use super::SwitchPort;
 use crate::features::acl::references;
 use crate::features::mirror::{Mirror, MirrorPorts, Mirrors, mirror_port_name};
 use crate::features::port_key::mirror_key;
 use crate::pipeline::{self, Stage};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Of the flow that copies everything; rules are above it by their own priority.
 const PRIORITY: u16 = 200;
@@ -27,7 +27,7 @@ pub struct Mirrored;
 
 impl Feature for Mirrored {
     const NAME: &'static str = "switch_mirrored";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Mirrored)];
     const READS: &'static [&'static str] = &[Mirrors::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

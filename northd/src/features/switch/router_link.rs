@@ -6,19 +6,19 @@
 
 use weft_lang::{Action, Expr, field, pred};
 
-use super::{PER_PORT, SwitchPort, flood};
+use super::{SwitchPort, flood};
 use crate::features::port_address::router_port;
 use crate::features::router::port::Ports;
 use crate::output::Mcast;
 use crate::pipeline::{Stage, priority};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port of type `router`.
 pub struct RouterLink;
 
 impl Feature for RouterLink {
     const NAME: &'static str = "switch_router_link";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Router)];
     const READS: &'static [&'static str] = &[Ports::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {

@@ -8,17 +8,17 @@ use std::net::IpAddr;
 use weft_lang::{Action, Expr, field, pred};
 use weft_schemas::nb;
 
-use super::{PER_PORT, SwitchPort, solicitation_for};
+use super::{SwitchPort, solicitation_for};
 use crate::index::PortType;
 use crate::pipeline::Stage;
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port of type `virtual`.
 pub struct VirtualPorts;
 
 impl Feature for VirtualPorts {
     const NAME: &'static str = "switch_virtual_port";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Virtual)];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {

@@ -5,17 +5,17 @@
 
 use weft_lang::{Action, Pipeline};
 
-use super::{PER_PORT, SwitchPort};
+use super::SwitchPort;
 use crate::index::PortType;
 use crate::pipeline::{self, Stage};
-use crate::program::{Cx, Feature, Key, Per};
+use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
 /// Per switch port of type `vtep`.
 pub struct Vtep;
 
 impl Feature for Vtep {
     const NAME: &'static str = "switch_vtep";
-    const PER: &'static [Per] = PER_PORT;
+    const PER: &'static [Per] = &[Per::Ports(PortTrait::Vtep)];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {

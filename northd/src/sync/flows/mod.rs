@@ -43,12 +43,39 @@ struct Wanted {
     row: Option<Uuid>,
 }
 
-/// A row as the southbound has it.
+/// Where a row of the southbound says its flow is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Nowhere,
+    /// A row of `Datapath_Binding`.
+    Datapath(Uuid),
+    /// A row of `Logical_DP_Group`.
+    Group(Uuid),
+}
+
+impl Place {
+    fn new(datapath: Option<Uuid>, group: Option<Uuid>) -> Place {
+        match (datapath, group) {
+            (Some(datapath), None) => Place::Datapath(datapath),
+            (None, Some(group)) => Place::Group(group),
+            // A row that has both is of nobody's making, and as good as none.
+            _ => Place::Nowhere,
+        }
+    }
+
+    fn group(self) -> Option<Uuid> {
+        match self {
+            Place::Group(row) => Some(row),
+            _ => None,
+        }
+    }
+}
+
+/// A row as the southbound has it. There are very many.
 #[derive(Clone, Debug)]
 struct Have {
     content: u64,
-    datapath: Option<Uuid>,
-    group: Option<Uuid>,
+    place: Place,
     hint: u32,
     /// The wanted flow it stands for.
     flow: Option<Arc<LogicalFlow>>,
@@ -58,8 +85,8 @@ struct Have {
 #[derive(Debug)]
 enum Undo {
     Inserted(Uuid),
-    Changed(Uuid, Have),
-    Deleted(Uuid, Have),
+    Changed(Uuid, Box<Have>),
+    Deleted(Uuid, Box<Have>),
     GroupMade(Uuid),
     GroupMoved(Uuid, Group),
 }
@@ -77,7 +104,8 @@ pub struct Plan {
 pub struct Flows {
     wanted: FxHashMap<Arc<LogicalFlow>, Wanted>,
     have: FxHashMap<Uuid, Have>,
-    by_content: FxHashMap<u64, SmallVec<[Uuid; 1]>>,
+    /// Rows without a wanted flow, by content: a flow that is wanted anew may have one of them.
+    unclaimed: FxHashMap<u64, SmallVec<[Uuid; 1]>>,
     /// The row of a group.
     groups: FxHashMap<Group, Uuid>,
     group_of_row: FxHashMap<Uuid, Group>,
@@ -107,6 +135,14 @@ pub trait Datapaths {
 }
 
 impl Flows {
+    /// So many flows come at once: growing by doubling would hold old and new places at the same time.
+    pub fn expect(&mut self, flows: usize) {
+        if flows > self.wanted.len() {
+            self.wanted.reserve(flows);
+            self.have.reserve(flows);
+        }
+    }
+
     /// A unit wants a flow.
     pub fn add(&mut self, flow: Arc<LogicalFlow>, dps: DpSet, origin: Origin) {
         for dp in dps.as_slice() {
@@ -187,7 +223,7 @@ impl Flows {
     /// Everything known of the southbound's flows is void: a snapshot follows.
     pub fn forget(&mut self) {
         self.have.clear();
-        self.by_content.clear();
+        self.unclaimed.clear();
         self.orphans.clear();
         self.unseen.clear();
         self.expected.clear();
@@ -330,7 +366,10 @@ impl Flows {
         self.named.clear();
         self.journal.clear();
         for (row, have) in &mut self.have {
-            have.flow = None;
+            if have.flow.take().is_some() {
+                let same = self.unclaimed.entry(have.content).or_default();
+                same.push(*row);
+            }
             self.orphans.insert(*row);
         }
     }

@@ -6,7 +6,7 @@ use weft_ovsdb::model::{RowUpdate, Set, UpdateKind, Uuid};
 use weft_schemas::sb;
 
 use super::columns::{content_of, hint_of};
-use super::{Datapaths, Flows, Group, Have};
+use super::{Datapaths, Flows, Group, Have, Place};
 use crate::output::LogicalFlow;
 
 /// Columns that no flow leaves empty.
@@ -28,8 +28,7 @@ impl Flows {
                 if !self.have.contains_key(&uuid) {
                     let have = Have {
                         content: uuid.0 as u64,
-                        datapath: None,
-                        group: None,
+                        place: Place::Nowhere,
                         hint: 0,
                         flow: None,
                     };
@@ -57,8 +56,7 @@ impl Flows {
                 self.drop_row(uuid);
                 let have = Have {
                     content,
-                    datapath: row.logical_datapath,
-                    group: row.logical_dp_group,
+                    place: Place::new(row.logical_datapath, row.logical_dp_group),
                     hint: hint_of(&row.external_ids),
                     flow: None,
                 };
@@ -91,8 +89,10 @@ impl Flows {
     }
 
     pub(super) fn add_row(&mut self, uuid: Uuid, have: Have) {
-        self.by_content.entry(have.content).or_default().push(uuid);
-        self.use_group(have.group, true);
+        if have.flow.is_none() {
+            self.unclaimed.entry(have.content).or_default().push(uuid);
+        }
+        self.use_group(have.place.group(), true);
         self.have.insert(uuid, have);
     }
 
@@ -100,24 +100,27 @@ impl Flows {
     pub(super) fn drop_row(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
         self.orphans.remove(&uuid);
         self.unseen.remove(&uuid);
-        let flow = self.detach(uuid);
         let have = self.have.remove(&uuid)?;
-        if let Some(rows) = self.by_content.get_mut(&have.content) {
-            rows.retain(|row| *row != uuid);
-            if rows.is_empty() {
-                self.by_content.remove(&have.content);
+        match &have.flow {
+            Some(flow) => {
+                if let Some(wanted) = self.wanted.get_mut(flow) {
+                    wanted.row = None;
+                }
             }
+            None => self.claimed(have.content, uuid),
         }
-        self.use_group(have.group, false);
-        flow
+        self.use_group(have.place.group(), false);
+        have.flow
     }
 
-    fn detach(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
-        let flow = self.have.get_mut(&uuid)?.flow.take()?;
-        if let Some(wanted) = self.wanted.get_mut(&flow) {
-            wanted.row = None;
+    /// The row is gone, or stands for a wanted flow now.
+    pub(super) fn claimed(&mut self, content: u64, row: Uuid) {
+        if let Some(rows) = self.unclaimed.get_mut(&content) {
+            rows.retain(|other| *other != row);
+            if rows.is_empty() {
+                self.unclaimed.remove(&content);
+            }
         }
-        Some(flow)
     }
 
     pub(super) fn use_group(&mut self, row: Option<Uuid>, more: bool) {
@@ -168,19 +171,13 @@ impl Flows {
         }
     }
 
-    pub(super) fn set_place(
-        &mut self,
-        row: Uuid,
-        datapath: Option<Uuid>,
-        group: Option<Uuid>,
-        hint: u32,
-    ) {
+    pub(super) fn set_place(&mut self, row: Uuid, place: Place, hint: u32) {
         let Some(have) = self.have.get_mut(&row) else {
             return;
         };
-        let old = std::mem::replace(&mut have.group, group);
-        (have.datapath, have.hint) = (datapath, hint);
-        self.use_group(old, false);
-        self.use_group(group, true);
+        let old = std::mem::replace(&mut have.place, place);
+        have.hint = hint;
+        self.use_group(old.group(), false);
+        self.use_group(place.group(), true);
     }
 }

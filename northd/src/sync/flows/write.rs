@@ -8,7 +8,7 @@ use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
 use super::columns::{content, ids, tags};
-use super::{Datapaths, Flows, Group, Have, Plan, Target, Undo};
+use super::{Datapaths, Flows, Group, Have, Place, Plan, Target, Undo};
 use crate::output::{LogicalFlow, Origin};
 use crate::sync::Subject;
 
@@ -37,16 +37,20 @@ impl Flows {
         if *target == Target::Nowhere || self.wanted.get(flow).is_none_or(|w| w.row.is_some()) {
             return;
         }
-        let Some(rows) = self.by_content.get(&content(flow)) else {
+        if self.unclaimed.is_empty() {
+            return;
+        }
+        let content = content(flow);
+        let Some(rows) = self.unclaimed.get(&content) else {
             return;
         };
         let found = rows.iter().copied().find(|row| {
-            self.have
-                .get(row)
-                .is_some_and(|have| have.flow.is_none() && self.is_at(have, target, known))
+            let have = self.have.get(row);
+            have.is_some_and(|have| self.is_at(have, target, known))
         });
         let Some(row) = found else { return };
         self.orphans.remove(&row);
+        self.claimed(content, row);
         if let (Some(have), Some(wanted)) = (self.have.get_mut(&row), self.wanted.get_mut(flow)) {
             have.flow = Some(flow.clone());
             wanted.row = Some(row);
@@ -54,17 +58,10 @@ impl Flows {
     }
 
     fn is_at(&self, have: &Have, target: &Target, known: &impl Datapaths) -> bool {
-        match target {
-            Target::Nowhere => false,
-            Target::Datapath(dp) => {
-                have.group.is_none() && have.datapath.is_some() && have.datapath == known.row(*dp)
-            }
-            Target::Group(group) => {
-                have.datapath.is_none()
-                    && have
-                        .group
-                        .is_some_and(|row| self.group_of_row.get(&row) == Some(group))
-            }
+        match (target, have.place) {
+            (Target::Datapath(dp), Place::Datapath(row)) => known.row(*dp) == Some(row),
+            (Target::Group(group), Place::Group(row)) => self.group_of_row.get(&row) == Some(group),
+            _ => false,
         }
     }
 
@@ -78,7 +75,7 @@ impl Flows {
             Some((self.wanted.get(flow)?.row?, new))
         });
         for (row, new) in now.chain(plan.ahead.iter().map(|(row, new)| (*row, new))) {
-            if let Some(old) = self.have.get(&row).and_then(|have| have.group)
+            if let Some(old) = self.have.get(&row).and_then(|have| have.place.group())
                 && !self.groups.contains_key(new)
             {
                 *moves.entry((old, new.clone())).or_default() += 1;
@@ -113,7 +110,7 @@ impl Flows {
         let op = txn.delete::<sb::LogicalFlow>(row);
         txn.may_cut();
         if let Some(have) = self.have.get(&row).cloned() {
-            self.journal.push((op, Undo::Deleted(row, have)));
+            self.journal.push((op, Undo::Deleted(row, Box::new(have))));
         }
         self.drop_row(row);
     }
@@ -169,8 +166,8 @@ impl Flows {
                 column::LOGICAL_DATAPATH | column::LOGICAL_DP_GROUP | column::EXTERNAL_IDS,
             );
             self.expected.insert(uuid);
-            self.set_place(uuid, datapath, group, origin.hint);
-            self.journal.push((op, Undo::Changed(uuid, old)));
+            self.set_place(uuid, Place::new(datapath, group), origin.hint);
+            self.journal.push((op, Undo::Changed(uuid, Box::new(old))));
             op
         } else {
             let info = flow.stage.info();
@@ -184,8 +181,7 @@ impl Flows {
             new.controller_meter = flow.controller_meter.clone();
             let have = Have {
                 content: content(flow),
-                datapath,
-                group,
+                place: Place::new(datapath, group),
                 hint: origin.hint,
                 flow: Some(flow.clone()),
             };
@@ -221,7 +217,7 @@ impl Flows {
                     self.dirty.extend(flow);
                 }
                 Undo::Changed(row, old) => {
-                    self.set_place(row, old.datapath, old.group, old.hint);
+                    self.set_place(row, old.place, old.hint);
                     self.dirty.extend(old.flow);
                 }
                 Undo::Deleted(row, mut old) => {
@@ -230,14 +226,17 @@ impl Flows {
                             .take()
                             .filter(|flow| self.wanted.contains_key(flow)),
                     );
-                    self.add_row(row, old);
+                    self.add_row(row, *old);
                     self.orphans.insert(row);
                 }
                 Undo::GroupMade(row) => self.forget_group(row),
                 Undo::GroupMoved(row, old) => {
                     self.forget_group(row);
                     self.name_group(row, old);
-                    let users = self.have.values().filter(|have| have.group == Some(row));
+                    let users = self
+                        .have
+                        .values()
+                        .filter(|have| have.place == Place::Group(row));
                     self.dirty
                         .extend(users.filter_map(|have| have.flow.clone()));
                 }
