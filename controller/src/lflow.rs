@@ -135,6 +135,7 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
             is_router: local.is_router,
             controller_meter: row.controller_meter().clone(),
             port_key: &|name| scope.port(name),
+            is_resident: &|name| scope.is_resident(name),
             has_meter: &|name| {
                 cx.lookup_one(Index::MeterByName, name).is_some() || name.starts_with("__set_meter")
             },

@@ -87,7 +87,8 @@ pub enum LbKind {
     Label,
     /// `ct_lb_mark`: flags go into ct_mark.
     Mark,
-    /// `ct_lb_mark_local`: only backends on this chassis (later than 23.03).
+    /// `ct_lb_mark_local`: only backends whose port is on this chassis (later than 23.03). Each backend has its port in front,
+    /// `"port":10.0.0.1:80`.
     MarkLocal,
 }
 
@@ -137,6 +138,8 @@ pub struct Lb {
     pub kind: LbKind,
     /// Where to; without any the packet is only translated as the connection already is.
     pub backends: Vec<Endpoint>,
+    /// For [`LbKind::MarkLocal`] the logical port that each of `backends` is behind, else empty.
+    pub behind: Vec<Str>,
     /// Backends that every chassis has its own of (`^name:^port`), written after the others; see
     /// [`Const::Template`].
     pub templates: Vec<Str>,
@@ -623,6 +626,24 @@ impl Action {
         Action::CtLb(Lb {
             kind: LbKind::Mark,
             backends,
+            behind: Vec::new(),
+            templates: Vec::new(),
+            hash_fields,
+            flag,
+        })
+    }
+
+    /// `ct_lb_mark_local(backends=...);`: backends with the ports they are behind.
+    pub fn ct_lb_mark_local(
+        backends: impl IntoIterator<Item = (Str, Endpoint)>,
+        hash_fields: Option<Str>,
+        flag: Option<LbFlag>,
+    ) -> Action {
+        let (behind, backends) = backends.into_iter().unzip();
+        Action::CtLb(Lb {
+            kind: LbKind::MarkLocal,
+            backends,
+            behind,
             templates: Vec::new(),
             hash_fields,
             flag,

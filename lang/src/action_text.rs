@@ -102,6 +102,10 @@ fn write_lb(f: &mut fmt::Formatter<'_>, lb: &Lb) -> fmt::Result {
         if i > 0 {
             f.write_str(",")?;
         }
+        if let Some(port) = lb.behind.get(i) {
+            write_quoted(f, port)?;
+            f.write_str(":")?;
+        }
         write!(f, "{backend}")?;
     }
     if let Some(fields) = &lb.hash_fields {

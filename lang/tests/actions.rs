@@ -97,7 +97,7 @@ const OTHER: &[&str] = &[
     "ct_next(dnat);",
     "ct_commit_nat(snat);",
     "ct_commit_to_zone(dnat);",
-    "ct_lb_mark_local(backends=10.0.0.1:80);",
+    "ct_lb_mark_local(backends=\"a\":10.0.0.1:80,\"b\":[fd00::1]:80; hash_fields=\"ip_src\"; skip_snat);",
     "sample(probability=100,collector_set=200,obs_domain=0,obs_point=reg9);",
     "mac_cache_use;",
     "flood_remote;",

@@ -177,9 +177,6 @@ impl Encoder<'_, '_> {
     }
 
     fn balance(&mut self, lb: &Lb) -> Done {
-        if lb.kind == LbKind::MarkLocal {
-            return Err(Unsupported::Action(lb.kind.name().into()));
-        }
         if lb.backends.is_empty() {
             return self.track(None, true);
         }
@@ -215,7 +212,17 @@ impl Encoder<'_, '_> {
             };
             (DEFAULT_WEIGHT, ActionList::from([Action::Ct(Box::new(ct))]))
         };
-        let buckets = lb.backends.iter().map(bucket).collect();
+        let here = |n: usize| {
+            lb.behind
+                .get(n)
+                .is_none_or(|port| (self.cx.is_resident)(port))
+        };
+        let backends = lb.backends.iter().enumerate().filter(|(n, _)| here(*n));
+        let buckets: Vec<_> = backends.map(|(_, backend)| bucket(backend)).collect();
+        if buckets.is_empty() {
+            // Other chassis have backends; what came here is dropped.
+            return Ok(());
+        }
         self.group(GroupSpec {
             hash_fields: hash_fields_of(lb.hash_fields.as_ref())?,
             buckets,

@@ -37,6 +37,8 @@ pub struct Context<'a> {
     pub controller_meter: Option<Str>,
     /// Key of the port or multicast group of that name on the datapath.
     pub port_key: &'a dyn Fn(&str) -> Option<u32>,
+    /// Whether the port of that name is on this chassis.
+    pub is_resident: &'a dyn Fn(&str) -> bool,
     /// Whether there is a meter of that name.
     pub has_meter: &'a dyn Fn(&str) -> bool,
     /// The DHCP option of that name.

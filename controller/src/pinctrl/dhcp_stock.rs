@@ -28,6 +28,7 @@ fn userdata(options: &Options, action: &str) -> Result<Box<[u8]>, Unsupported> {
         is_router: false,
         controller_meter: None,
         port_key: &|_| None,
+        is_resident: &|_| false,
         has_meter: &|_| false,
         dhcp_option: &|_, name: &Str| options.get(&**name).copied(),
     };

@@ -63,6 +63,7 @@ const ACTIONS: &[&str] = &[
     "reg0[3] = 1; next;",
     "ct_next;",
     "ct_lb_mark(backends=10.0.0.1:80,10.0.0.2:80);",
+    "ct_lb_mark_local(backends=\"p1\":10.0.0.1:80,\"p3\":10.0.0.2:80);",
     "ct_commit { ct_mark.blocked = 1; }; next;",
     "get_arp(outport, reg0); next;",
     "arp { eth.dst = ff:ff:ff:ff:ff:ff; output; };",

@@ -16,6 +16,7 @@ mod external;
 mod failover;
 mod flood;
 mod lb;
+mod lb_distributed;
 mod lb_gateway;
 mod listing;
 mod mirror;
@@ -174,8 +175,10 @@ scenarios! { @ gateways_of_our_controller WEFT
 scenarios! { @ gateways_of_our_controller_alone WEFT_CONTROLLER
     lb: connections_of_lost_backends_are_forgotten;
 }
-// ... and what neither does (since 23.09 what is used does not age, since 24.09 IPv4 goes over IPv6).
+// ... and what neither does (since 23.09 what is used does not age, since 24.09 IPv4 goes over IPv6, since 26.03 backends are
+// chosen on their own hosts).
 scenarios! { @ gateways_newer_than_stock WEFT
+    lb_distributed: every_host_has_its_own_backends;
     ageing: what_is_used_is_kept;
     neighbors: ipv4_goes_over_ipv6;
 }

@@ -77,6 +77,7 @@ impl Parser {
         let mut lb = Lb {
             kind,
             backends: Vec::new(),
+            behind: Vec::new(),
             templates: Vec::new(),
             hash_fields: None,
             flag: None,
@@ -89,6 +90,10 @@ impl Parser {
             self.expect("=")?;
         }
         loop {
+            if kind == LbKind::MarkLocal {
+                lb.behind.push(self.quoted()?);
+                self.expect(":")?;
+            }
             lb.backends.push(self.endpoint()?);
             if !self.eat(",") {
                 break;

@@ -47,6 +47,7 @@ impl Random for nb::LoadBalancer {
                     ("skip_snat", BOOLS),
                     ("add_route", BOOLS),
                     ("use_stateless_nat", BOOLS),
+                    ("distributed", BOOLS),
                     ("template", BOOLS),
                     ("address-family", &["ipv4", "ipv6"]),
                     ("affinity_timeout", NUMBERS),

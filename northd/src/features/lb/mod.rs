@@ -5,6 +5,7 @@
 //! datapaths with load balancers have in common is written once over all of them ([`frame`]). Columns are parsed once
 //! ([`vip`]).
 
+pub mod distributed;
 pub mod frame;
 pub mod health;
 pub mod place;
@@ -37,6 +38,10 @@ pub const KINDS: &[Entry] = &[
     pure::<router::Routers>(),
     pure::<responder::Responder>(),
     pure::<routable::Routes>(),
+    pure::<distributed::OfBalancer>(),
+    pure::<distributed::OfGroup>(),
+    pure::<distributed::OfRouter>(),
+    pure::<distributed::Replies>(),
     pure::<health::Checks>(),
     pure::<row::Row>(),
     pure::<template::Variables>(),

@@ -1,17 +1,17 @@
 //! Answers of routers to questions for virtual addresses.
 //!
 //! Guarantees: as `options:neighbor_responder` says; by default a router answers for the virtual addresses that are in one of
-//! its networks. On a distributed gateway port only its chassis answers.
+//! its networks. On a distributed gateway port only its chassis answers; for distributed load balancers those with backends.
 
 use std::collections::BTreeSet;
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, field, pred};
-use weft_ovsdb::model::Uuid;
+use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use super::place::{GroupPlaces, ListedPlaces, Places, Routers, places_of, resident, router};
-use super::vip::{self, Address, Parsed, balancer};
+use super::vip::{self, Address, Balancer, Parsed, balancer};
 use crate::output::DpSet;
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
@@ -48,12 +48,22 @@ impl Feature for Responder {
                 }
                 _ => places.all_routers.as_slice().to_vec(),
             };
-            answer(cx, lb.uuid, &places, address, routers);
+            answer(cx, &lb, &places, address, routers);
         }
     }
 }
 
-fn answer(cx: &Cx<'_>, hint: Uuid, places: &Places, address: &Address, routers: Vec<Uuid>) {
+fn answer(cx: &Cx<'_>, lb: &Balancer, places: &Places, address: &Address, routers: Vec<Uuid>) {
+    let hint = lb.uuid;
+    let backends = || lb.vips.iter().flat_map(|vip| &vip.backends);
+    let behind: BTreeSet<&Str> = backends().filter_map(|b| b.behind.as_ref()).collect();
+    let backend_here = || {
+        Expr::any(
+            behind
+                .iter()
+                .map(|port| Expr::is_chassis_resident((*port).clone())),
+        )
+    };
     let mut alike = Vec::new();
     let mut special: BTreeSet<Uuid> = BTreeSet::new();
     let with_gateway_ports = places
@@ -73,6 +83,7 @@ fn answer(cx: &Cx<'_>, hint: Uuid, places: &Places, address: &Address, routers: 
         };
         for port in &router.ports {
             let here = match router.class.gateway_ports.contains(port) {
+                true if lb.distributed => backend_here(),
                 true => resident(port),
                 false => Expr::TRUE,
             };

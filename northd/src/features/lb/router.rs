@@ -1,7 +1,7 @@
 //! Load balancers on routers.
 //!
 //! Guarantees: as on switches, on gateway routers and on routers with distributed gateway ports; with these, on the chassis
-//! of such a port only, where both directions of a connection pass. The source is translated as `lb_force_snat_ip` of
+//! of such a port only, where both directions of a connection pass ([`super::distributed`] balances elsewhere). The source is translated as `lb_force_snat_ip` of
 //! the router and `skip_snat` of the load balancer say, for the whole life of a connection.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use weft_lang::action::{
 use weft_lang::{Action, Expr, Field, field, pred};
 use weft_schemas::nb;
 
+use super::distributed::ct_lb_local;
 use super::health::active;
 use super::place::{Class, GroupPlaces, ListedPlaces, places_of, resident};
 use super::switch::{active_backends, ct_lb, goes_to, is_bound_to};
@@ -129,6 +130,14 @@ impl Writer<'_> {
             .collect()
     }
 
+    /// Where connections are balanced.
+    fn here(&self, class: &Class) -> Expr {
+        match self.lb.distributed {
+            true => Expr::TRUE,
+            false => class.is_resident(),
+        }
+    }
+
     fn balance(&self, class: &Class, routers: &DpSet) {
         let vip = self.vip;
         let stage = Stage::LrInDnat;
@@ -146,11 +155,15 @@ impl Writer<'_> {
                 vec![event(self.cx, self.lb, vip)],
             );
         }
-        let match_ = Expr::all([self.ours(), class.is_resident()]);
+        let match_ = Expr::all([self.ours(), self.here(class)]);
         let priority = if vip.port.is_some() { 120 } else { 110 };
         let active = active(self.cx, vip);
         let actions = if !active.is_empty() || !vip.templates.is_empty() {
-            self.with_snat(class, ct_lb(self.lb, vip, active))
+            let balance = match self.lb.distributed {
+                true => ct_lb_local(self.lb, vip, &active),
+                false => ct_lb(self.lb, vip, active),
+            };
+            self.with_snat(class, balance)
         } else if self.lb.reject {
             let inner = [
                 Action::Exchange(field::OUTPORT, field::INPORT),
@@ -218,7 +231,10 @@ impl Writer<'_> {
                 known.eq(1),
                 ours(),
                 is_bound_to(chosen, endpoint),
-                class.is_resident(),
+                match &backend.behind {
+                    Some(port) => Expr::is_chassis_resident(port.clone()),
+                    None => class.is_resident(),
+                },
             ]);
             let balance = Action::ct_lb_mark(vec![*endpoint], None, None);
             self.flow(
@@ -249,7 +265,7 @@ impl Writer<'_> {
             let port = port.map_or(Expr::TRUE, |(proto, port)| port_fields(proto).0.eq(port));
             Expr::all([vip.ip_src().eq(endpoint.ip), port])
         };
-        if vip.backends.is_empty() {
+        if vip.backends.is_empty() || self.lb.distributed {
             return;
         }
         if let (true, [_, _, ..], Address::Ip(ip)) =

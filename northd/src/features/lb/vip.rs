@@ -81,6 +81,8 @@ impl From<&Port> for Const {
 pub struct Backend {
     /// Address and port.
     pub endpoint: Endpoint,
+    /// The switch port it is behind, if the load balancer is distributed.
+    pub behind: Option<Str>,
     /// Of its health check, if it is to have one.
     pub check: Option<Check>,
 }
@@ -216,6 +218,8 @@ pub struct Balancer {
     pub add_route: bool,
     /// `options:use_stateless_nat`
     pub stateless: bool,
+    /// `options:distributed`
+    pub distributed: bool,
 }
 
 impl Balancer {
@@ -262,6 +266,11 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
     let options = row.options();
     let is = |option: &str| options.get(option).is_some_and(|v| &**v == "true");
     let template = is("template");
+    let distributed = is("distributed") && !template;
+    if is("distributed") && template {
+        let why = "not possible with backends that every chassis has its own of: left out";
+        complain("options:distributed", why.into());
+    }
     let v6 = options
         .get("address-family")
         .is_some_and(|f| &**f == "ipv6");
@@ -320,6 +329,7 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
         row: &row,
         complain: &complain,
         v6: template.then_some(v6),
+        distributed,
         proto: proto.unwrap_or(Proto::Tcp),
     };
     let vips: Vec<Vip> = row
@@ -345,6 +355,7 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
         responder,
         add_route: is("add_route"),
         stateless: is("use_stateless_nat"),
+        distributed,
         name,
     })
 }
@@ -357,6 +368,7 @@ struct Reader<'a, 'b> {
     complain: &'a dyn Fn(&'static str, String),
     /// A template, of this family.
     v6: Option<bool>,
+    distributed: bool,
     proto: Proto,
 }
 
@@ -400,12 +412,7 @@ impl Reader<'_, '_> {
                 continue;
             }
             match backend(&vip, part) {
-                Ok(endpoint) => {
-                    let check = check
-                        .as_ref()
-                        .and_then(|options| self.mapped(&endpoint, options));
-                    vip.backends.push(Backend { endpoint, check });
-                }
+                Ok(endpoint) => vip.backends.extend(self.placed(endpoint, check.as_ref())),
                 Err(why) => (self.complain)(
                     "vips",
                     format!("\"{part}\", behind {text}, {why}: left out"),
@@ -466,13 +473,43 @@ impl Reader<'_, '_> {
         })
     }
 
-    /// How a backend is checked, if `ip_port_mappings` says where it is.
-    fn mapped(&self, endpoint: &Endpoint, options: &Map<Str, Str>) -> Option<Check> {
-        let ip = endpoint.ip;
+    /// A backend with its place and its check, unless its place must be known and is not.
+    fn placed(&self, endpoint: Endpoint, check: Option<&Map<Str, Str>>) -> Option<Backend> {
+        let check = check.and_then(|options| self.checked(&endpoint, options));
+        let mut behind = None;
+        if self.distributed {
+            let text = self.mapping(endpoint.ip);
+            let port = text.map(|text| text.split_once(':').map_or(text, |(port, _)| port));
+            let Some(port) = port.filter(|port| !port.is_empty()) else {
+                let ip = endpoint.ip;
+                let why = format!(
+                    "{ip} is not mapped to a port, as distributed asks: left out of the backends"
+                );
+                (self.complain)("ip_port_mappings", why);
+                return None;
+            };
+            behind = Some(port.into());
+        }
+        Some(Backend {
+            endpoint,
+            behind,
+            check,
+        })
+    }
+
+    /// What `ip_port_mappings` says of an address.
+    fn mapping(&self, ip: IpAddr) -> Option<&str> {
         let mappings = self.row.ip_port_mappings();
         let text = mappings
             .get(&*ip.to_string())
             .or_else(|| mappings.get(&*format!("[{ip}]")));
+        text.map(|text| &**text)
+    }
+
+    /// How a backend is checked, if `ip_port_mappings` says where it is.
+    fn checked(&self, endpoint: &Endpoint, options: &Map<Str, Str>) -> Option<Check> {
+        let ip = endpoint.ip;
+        let text = self.mapping(ip);
         let bad = |message: String| {
             (self.complain)("ip_port_mappings", message);
             None

@@ -7,6 +7,7 @@ use weft_lang::{Action, Expr, field, pred};
 use weft_schemas::nb;
 
 use super::{port, set};
+use crate::features::lb::distributed;
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -19,7 +20,7 @@ pub struct Admission;
 impl Feature for Admission {
     const NAME: &'static str = "router_admission";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouterPort)];
-    const READS: &'static [&'static str] = &[port::Ports::NAME];
+    const READS: &'static [&'static str] = &[port::Ports::NAME, distributed::OfRouter::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = port::port(cx, key.row()).filter(|port| port.enabled) else {
@@ -36,9 +37,9 @@ impl Feature for Admission {
         actions.push(set(pipeline::INPORT_MAC, port.mac));
         actions.push(Action::NEXT);
         // Multicast comes to every chassis; what is for a gateway port itself must meet the chassis that is active.
-        let resident = || super::gateway::resident(port.redirect.as_ref());
+        let here = super::gateway::takes_at(cx, &port).here();
         for addressed in [
-            Expr::all([field::ETH_DST.eq(port.mac), resident()]),
+            Expr::all([field::ETH_DST.eq(port.mac), here]),
             pred::ETH_MCAST,
         ] {
             let match_ = Expr::all([addressed, field::INPORT.eq(&port.name)]);

@@ -13,6 +13,7 @@ use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use super::port::{self, RouterPort};
+use crate::features::lb::distributed;
 use crate::features::router_port::redirect_name;
 use crate::index::PortType;
 use crate::pipeline::{self, Stage};
@@ -58,25 +59,52 @@ fn on_localnet(cx: &Cx<'_>, port: &RouterPort) -> bool {
         .is_some_and(|switch| !cx.ports_of(switch, PortType::Localnet).is_empty())
 }
 
-/// The `chassisredirect` port on whose chassis alone questions for the addresses of a port are answered: elsewhere on the
-/// physical network they would be answered by every chassis. The reader lists [`GatewayPorts`] among its `READS`.
-pub fn answers_with(cx: &Cx<'_>, port: &RouterPort) -> Option<Str> {
-    if port.redirect.is_none() && !port.resides {
-        return None;
+/// Ports with which something is on a chassis: where any of them is, or everywhere if there are none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Residence(Vec<Str>);
+
+impl Residence {
+    /// `is_chassis_resident("cr-port") || ...`, or nothing to add.
+    pub fn here(&self) -> Expr {
+        if self.0.is_empty() {
+            return Expr::TRUE;
+        }
+        Expr::any(self.0.iter().cloned().map(Expr::is_chassis_resident))
     }
-    let redirect = match &port.redirect {
-        Some(own) => own.clone(),
-        None => match &gateways(cx, port.router)[..] {
-            [only] => only.redirect.clone()?,
-            _ => return None,
-        },
-    };
-    on_localnet(cx, port).then_some(redirect)
 }
 
-/// `is_chassis_resident("cr-port")`, or nothing to add.
-pub fn resident(redirect: Option<&Str>) -> Expr {
-    redirect.map_or(Expr::TRUE, |port| Expr::is_chassis_resident(port.clone()))
+/// On the chassis that is active for a distributed gateway port; everywhere for other ports.
+pub fn active_here(port: &RouterPort) -> Expr {
+    Residence(port.redirect.iter().cloned().collect()).here()
+}
+
+/// Where a port takes what is sent to it: a distributed gateway port on the chassis that is active for it, and on those of
+/// the backends that distributed load balancers of the router have. The reader lists [`distributed::OfRouter`] among its `READS`.
+pub fn takes_at(cx: &Cx<'_>, port: &RouterPort) -> Residence {
+    let own = port.redirect.iter().cloned();
+    let more = port
+        .redirect
+        .iter()
+        .flat_map(|_| distributed::also_at(cx, port.router));
+    Residence(own.chain(more).collect())
+}
+
+/// Where alone questions for the addresses of a port are answered: elsewhere on the physical network they would be answered
+/// by every chassis. The reader lists [`GatewayPorts`] and [`distributed::OfRouter`] among its `READS`.
+pub fn answers_at(cx: &Cx<'_>, port: &RouterPort) -> Residence {
+    let residence = match (&port.redirect, port.resides) {
+        (Some(_), _) => takes_at(cx, port),
+        (None, false) => return Residence::default(),
+        (None, true) => match &gateways(cx, port.router)[..] {
+            [only] => Residence(only.redirect.iter().cloned().collect()),
+            _ => return Residence::default(),
+        },
+    };
+    if on_localnet(cx, port) {
+        residence
+    } else {
+        Residence::default()
+    }
 }
 
 /// Per router port: the way to the active chassis.

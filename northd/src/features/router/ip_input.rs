@@ -10,13 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, Field, field, pred};
-use weft_ovsdb::model::Str;
 use weft_schemas::nb;
 
 use super::port::{self, RouterPort};
 use super::{SWAP_ETH, gateway, loopback, nat, not_looped};
 use crate::address::solicited_node;
-use crate::features::lb::place as balanced;
+use crate::features::lb::{distributed, place as balanced};
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -34,6 +33,7 @@ impl Feature for IpInput {
         port::Ports::NAME,
         balanced::Routers::NAME,
         gateway::GatewayPorts::NAME,
+        distributed::OfRouter::NAME,
     ];
 
     fn run(cx: &Cx<'_>, key: Key) {
@@ -65,7 +65,7 @@ impl Feature for IpInput {
             port.flow(cx, Stage::LrInIpInput, priority, match_, actions);
         };
         own_source(&port, &flow);
-        answer_neighbors(&port, gateway::answers_with(cx, &port), &flow);
+        answer_neighbors(&port, &gateway::answers_at(cx, &port), &flow);
         echo(&port, &flow);
         // What is meant for a load balancer at an address of the router, or a reply to what it has translated, goes on.
         let balanced = balanced::router(cx, port.router);
@@ -114,8 +114,8 @@ fn own_destination(port: &RouterPort, own: &dyn Fn(IpAddr) -> bool, flow: Flow<'
     }
 }
 
-fn answer_neighbors(port: &RouterPort, redirect: Option<Str>, flow: Flow<'_>) {
-    let resident = || gateway::resident(redirect.as_ref());
+fn answer_neighbors(port: &RouterPort, at: &gateway::Residence, flow: Flow<'_>) {
+    let resident = || at.here();
     let here = || field::INPORT.eq(&port.name);
     let mac = pipeline::INPORT_MAC.field();
     for net in &port.v4 {

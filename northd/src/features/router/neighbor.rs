@@ -12,6 +12,7 @@ use weft_schemas::nb;
 
 use super::{port, set};
 use crate::features::ageing;
+use crate::features::lb::distributed;
 use crate::pipeline::{NEIGHBOR_IP_KNOWN, NEIGHBOR_KNOWN, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -164,7 +165,11 @@ pub struct PortLookup;
 impl Feature for PortLookup {
     const NAME: &'static str = "router_neighbor_port";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouterPort)];
-    const READS: &'static [&'static str] = &[port::Routers::NAME, port::Ports::NAME];
+    const READS: &'static [&'static str] = &[
+        port::Routers::NAME,
+        port::Ports::NAME,
+        distributed::OfRouter::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = port::port(cx, key.row()) else {
@@ -193,7 +198,7 @@ impl Feature for PortLookup {
             let may = (!always).then_some(May::IfKnown(LookupArpIp, field::ARP_SPA));
             let actions = lookup(LookupArp, field::ARP_SPA, field::ARP_SHA, may);
             // Elsewhere the question is not answered, and who asks is not learned.
-            let resident = super::gateway::resident(port.redirect.as_ref());
+            let resident = super::gateway::takes_at(cx, &port).here();
             let match_ = Expr::all(from_here().into_iter().chain([request(), resident]));
             port.flow(cx, stage, 100, match_, actions);
         }

@@ -8,8 +8,9 @@ use weft_lang::{Action, Expr, field};
 
 use super::{PER_PORT, SwitchPort, flood};
 use crate::address::Mac;
+use crate::features::lb::distributed::OfRouter;
 use crate::features::port_address::{SwitchPortAddresses, addresses, router_port};
-use crate::features::router::gateway::{GatewayPorts, answers_with};
+use crate::features::router::gateway::{GatewayPorts, answers_at, takes_at};
 use crate::features::router::port::Ports;
 use crate::index::PortType;
 use crate::output::Mcast;
@@ -22,8 +23,12 @@ pub struct Lookup;
 impl Feature for Lookup {
     const NAME: &'static str = "switch_lookup";
     const PER: &'static [Per] = PER_PORT;
-    const READS: &'static [&'static str] =
-        &[SwitchPortAddresses::NAME, Ports::NAME, GatewayPorts::NAME];
+    const READS: &'static [&'static str] = &[
+        SwitchPortAddresses::NAME,
+        Ports::NAME,
+        GatewayPorts::NAME,
+        OfRouter::NAME,
+    ];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {
@@ -81,11 +86,10 @@ fn where_router_is(cx: &Cx<'_>, port: &SwitchPort) -> Expr {
     let Some(behind) = router_port(cx, port.uuid) else {
         return Expr::TRUE;
     };
-    let redirect = behind
-        .redirect
-        .clone()
-        .or_else(|| answers_with(cx, &behind));
-    redirect.map_or(Expr::TRUE, Expr::is_chassis_resident)
+    match behind.redirect {
+        Some(_) => takes_at(cx, &behind).here(),
+        None => answers_at(cx, &behind).here(),
+    }
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Place {
     pub fn resident(&self) -> Expr {
         match self {
             Place::Router => Expr::TRUE,
-            Place::Port(port) => super::super::gateway::resident(port.redirect.as_ref()),
+            Place::Port(port) => super::super::gateway::active_here(port),
             Place::Inner(_, _, inner) => Expr::is_chassis_resident(inner.clone()),
         }
     }
