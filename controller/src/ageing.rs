@@ -5,6 +5,7 @@
 //! there are no such flows.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use weft_engine::Cx;
 use weft_openflow::{ActionList, Field, Match};
@@ -49,7 +50,7 @@ pub(crate) fn threshold(cx: &Cx<'_, Controller>, datapath: Uuid, option: &str) -
 
 /// Announces a row.
 pub(crate) fn announce(cx: &Cx<'_, Controller>, ageing: Ageing) {
-    cx.emit(Output::Ageing(ageing));
+    cx.emit(Output::Ageing(Arc::new(ageing)));
 }
 
 /// Counts what a neighbour sends to a router port: `mac_cache_use;` looks here.

@@ -10,6 +10,7 @@ use weft_engine::{Cx, Kind};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::sb;
 
+use crate::announced::ANNOUNCED;
 use crate::bridge::{BRIDGE, IntegrationBridge};
 use crate::config::{ME, Me};
 use crate::egress::QUEUE;
@@ -131,6 +132,15 @@ fn demand_consequences(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>, place:
     }
     if *place != Place::Nowhere {
         cx.demand(PORT.id(), key);
+    }
+    // Of a switch's own port, and of a router's addresses there.
+    let speaks = match kind {
+        "" => matches!(place, Place::Here(_)),
+        "patch" | "l3gateway" => place.is_here() && !row.nat_addresses().is_empty(),
+        _ => false,
+    };
+    if speaks {
+        cx.demand(ANNOUNCED.id(), key);
     }
     if place.is_here() && row.options().contains_key("qdisc_queue_id") {
         cx.demand(QUEUE.id(), key);

@@ -5,6 +5,7 @@
 //! option goes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use weft_engine::Cx;
 use weft_openflow::{CtFlush, CtTuple};
@@ -35,12 +36,12 @@ pub(crate) fn announce(
     vip: Endpoint,
     backend: Endpoint,
 ) {
-    cx.emit(Output::Balanced(Balanced {
+    cx.emit(Output::Balanced(Arc::new(Balanced {
         lb,
         proto,
         vip,
         backend,
-    }));
+    })));
 }
 
 /// What to forget because of a difference of outputs.
@@ -106,12 +107,12 @@ mod tests {
     fn what_is_behind_nobody_is_forgotten_unless_the_option_went() {
         let vip = ([10, 0, 0, 10].into(), Some(80));
         let backend = ([10, 0, 0, 2].into(), Some(8080));
-        let output = [Output::Balanced(Balanced {
+        let output = [Output::Balanced(Arc::new(Balanced {
             lb: LB,
             proto: 6,
             vip,
             backend,
-        })];
+        }))];
         let flushes = |db: &sb::Db| gone(output.iter(), db).collect::<Vec<_>>();
         let expected = CtFlush {
             proto: 6,

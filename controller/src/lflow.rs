@@ -296,14 +296,10 @@ impl Target {
 }
 
 fn matches(dp_key: u32, flow: &FlowMatch) -> Match {
-    let mut out = Match::any();
-    out.set(Of::Metadata, dp_key);
-    for bits in &flow.fields {
-        if let Some(field) = of_field(bits.field) {
-            out.set_masked(field, bits.value, bits.mask);
-        }
-    }
-    out
+    let datapath = (Of::Metadata, dp_key.into(), Of::Metadata.full_mask());
+    let fields = flow.fields.iter();
+    let fields = fields.filter_map(|bits| Some((of_field(bits.field)?, bits.value, bits.mask)));
+    std::iter::once(datapath).chain(fields).collect()
 }
 
 /// A field of the language as a field of OpenFlow.

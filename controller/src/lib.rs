@@ -18,6 +18,7 @@ pub mod address;
 pub mod address_set;
 pub mod advert;
 pub mod ageing;
+pub mod announced;
 pub mod binding;
 pub mod bridge;
 pub mod chassis;

@@ -94,8 +94,6 @@ pub enum Output {
     Chassis(Arc<crate::chassis::OwnChassis>),
     /// A port is bound here.
     Claim(Arc<crate::binding::Claim>),
-    /// A port that is here and belongs to nobody else should have no chassis (say, a localport).
-    Unclaimed(Uuid),
     /// The integration bridge as it must be.
     Bridge(Arc<crate::bridge::Wanted>),
     /// A port of the local Open vSwitch that the controller keeps.
@@ -105,12 +103,17 @@ pub enum Output {
     /// A queue of an interface that leads out of this host.
     Queue(Arc<crate::egress::OwnQueue>),
     /// A conntrack zone and whose it is.
-    Zone(Str, u16),
+    Zone(Arc<crate::zones::OwnZone>),
+    /// Something to be said on a physical network.
+    Announced(Arc<crate::announced::Announced>),
     /// Something learned goes unless it is used.
-    Ageing(crate::ageing::Ageing),
+    Ageing(Arc<crate::ageing::Ageing>),
     /// Connections that are forgotten when this goes.
-    Balanced(crate::lb_flush::Balanced),
+    Balanced(Arc<crate::lb_flush::Balanced>),
 }
+
+// There are hundreds of thousands of them, nearly all flows: none may be larger than a reference to one.
+const _: () = assert!(size_of::<Output>() <= 16);
 
 /// What a unit could not use, for the operator.
 #[derive(Clone, PartialEq, Debug)]
@@ -174,6 +177,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::physical::neighbors::MAC_BINDING,
     crate::physical::neighbors::STATIC_MAC_BINDING,
     crate::physical::neighbors::FDB,
+    crate::announced::ANNOUNCED,
     crate::mirror::MIRROR,
     crate::egress::QUEUE,
     crate::meters::METER,

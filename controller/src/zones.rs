@@ -3,6 +3,8 @@
 //! A router can ask for its zone of source translation (`snat-ct-zone`, put into the southbound by northd), so as to share
 //! it with what else the host translates; whoever had that zone gets another.
 
+use std::sync::Arc;
+
 use weft_engine::{Cx, Kind, Wake};
 use weft_ovsdb::model::EXISTENCE;
 use weft_ovsdb::model::{Str, Uuid};
@@ -12,6 +14,19 @@ use crate::binding::{BINDING, Place};
 use crate::ledger::Ledgers;
 use crate::local_datapaths::{LOCAL, Local};
 use crate::program::{Controller, Diagnostic, Fact, Key, Output, Read};
+
+/// A zone and whose it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct OwnZone {
+    /// A port by its name, or a datapath.
+    pub owner: Str,
+    /// Its number.
+    pub zone: u16,
+}
+
+fn announce(cx: &Cx<'_, Controller>, owner: Str, zone: u16) {
+    cx.emit(Output::Zone(Arc::new(OwnZone { owner, zone })));
+}
 
 /// Publishes a port's zone (`u16`); keyed by port binding.
 pub const PORT_ZONE: Kind<Controller> = Kind::serial(
@@ -52,7 +67,7 @@ fn port_zone(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
     };
     match ledgers.zones.own(uuid, "", &name) {
         Some(zone) => {
-            cx.emit(Output::Zone(name, zone));
+            announce(cx, name, zone);
             cx.publish(zone);
         }
         None => cx.diagnose(Diagnostic {
@@ -99,7 +114,7 @@ fn datapath_zones(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
             }
             None => ledgers.zones.own(uuid, suffix, &name)?,
         };
-        cx.emit(Output::Zone(name, zone));
+        announce(cx, name, zone);
         Some(zone)
     };
     // What is asked for first: it may be this datapath's other one.

@@ -1,13 +1,23 @@
 //! Interned outputs with their reference counts.
 
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
 
 struct Slot<O> {
     output: Option<O>,
     /// Kept so that neither growth nor removal hashes an output again.
     hash: u64,
     refs: u32,
+    touched: Touched,
+}
+
+/// Whether the count of an output left or reached zero in this run.
+#[derive(Clone, Copy, PartialEq)]
+enum Touched {
+    No,
+    /// It was not there before the run.
+    New,
+    /// It was there before the run.
+    Old,
 }
 
 /// Every output that some unit owns, and those that left during the present run.
@@ -15,8 +25,8 @@ pub(crate) struct Outputs<O> {
     index: HashTable<u32>,
     slots: Vec<Slot<O>>,
     free: Vec<u32>,
-    /// Outputs whose count left or reached zero in this run, and whether they were there before it.
-    touched: FxHashMap<u32, bool>,
+    /// Outputs whose count left or reached zero in this run.
+    touched: Vec<u32>,
 }
 
 impl<O: Clone + Eq> Outputs<O> {
@@ -25,7 +35,7 @@ impl<O: Clone + Eq> Outputs<O> {
             index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            touched: FxHashMap::default(),
+            touched: Vec::new(),
         }
     }
 
@@ -46,6 +56,7 @@ impl<O: Clone + Eq> Outputs<O> {
             output: Some(output),
             hash,
             refs: 0,
+            touched: Touched::No,
         };
         let id = match self.free.pop() {
             Some(id) => {
@@ -92,26 +103,29 @@ impl<O: Clone + Eq> Outputs<O> {
     fn acquire(&mut self, id: u32) {
         let slot = &mut self.slots[id as usize];
         slot.refs += 1;
-        if slot.refs == 1 {
-            self.touched.entry(id).or_insert(false);
+        if slot.refs == 1 && slot.touched == Touched::No {
+            slot.touched = Touched::New;
+            self.touched.push(id);
         }
     }
 
     fn release(&mut self, id: u32) {
         let slot = &mut self.slots[id as usize];
         slot.refs -= 1;
-        if slot.refs == 0 {
-            self.touched.entry(id).or_insert(true);
+        if slot.refs == 0 && slot.touched == Touched::No {
+            slot.touched = Touched::Old;
+            self.touched.push(id);
         }
     }
 
     /// The net difference since the last call; frees what left.
     pub fn settle(&mut self) -> (Vec<O>, Vec<O>) {
         let (mut added, mut removed) = (Vec::new(), Vec::new());
-        let mut touched: Vec<(u32, bool)> = std::mem::take(&mut self.touched).into_iter().collect();
+        let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
-        for (id, was) in touched {
+        for id in touched {
             let slot = &mut self.slots[id as usize];
+            let was = std::mem::replace(&mut slot.touched, Touched::No) == Touched::Old;
             if slot.refs > 0 {
                 if !was {
                     added.extend(slot.output.clone());

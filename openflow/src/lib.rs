@@ -24,7 +24,7 @@ pub use action::{
     Action, ActionList, Bundle, Controller, Ct, Learn, LearnDst, LearnSpec, LearnSrc, Multipath,
     Nat, NatKind, NatRange, PacketInReason, Sample, SampleDirection, Zone,
 };
-pub use conn::{BundleError, Conn, ConnError, Event, Events};
+pub use conn::{BundleError, Conn, ConnError, Event, Events, ToMessage};
 pub use field::{Field, FieldDef, Format, SubField};
 pub use matching::{Match, MatchField};
 pub use message::{

@@ -60,37 +60,9 @@ impl Match {
         value: impl Into<u128>,
         mask: impl Into<u128>,
     ) -> &mut Self {
-        let (value, mask) = (value.into(), mask.into());
-        match field {
-            Field::XReg0
-            | Field::XReg1
-            | Field::XReg2
-            | Field::XReg3
-            | Field::XReg4
-            | Field::XReg5
-            | Field::XReg6
-            | Field::XReg7 => {
-                self.set_registers((field as u8 - Field::XReg0 as u8) * 2, 2, value, mask);
-            }
-            Field::XXReg0 | Field::XXReg1 | Field::XXReg2 | Field::XXReg3 => {
-                self.set_registers((field as u8 - Field::XXReg0 as u8) * 4, 4, value, mask);
-            }
-            Field::VlanTci => self.set_vlan_tci(value, mask),
-            Field::IpTos => {
-                self.merge(Field::IpDscp, value >> 2, mask >> 2);
-                self.merge(Field::IpEcn, value, mask);
-            }
-            // Only a whole port number can be required, whichever width it is given in.
-            Field::InPortNxm => {
-                let port = Port::from_u16(u16::try_from(value & 0xffff).unwrap_or(u16::MAX));
-                self.put(
-                    Field::InPort,
-                    u128::from(port.0),
-                    if mask == 0 { 0 } else { u128::MAX },
-                );
-            }
-            _ => self.put(field, value, mask),
-        }
+        let mut fields = Fields(self.iter().collect());
+        fields.set_masked(field, value.into(), mask.into());
+        *self = fields.finish();
         self
     }
 
@@ -111,62 +83,6 @@ impl Match {
     ) -> Self {
         self.set_masked(field, value, mask);
         self
-    }
-
-    fn set_registers(&mut self, first: u8, count: u8, value: u128, mask: u128) {
-        for i in 0..count {
-            let shift = 32 * u32::from(count - 1 - i);
-            self.merge(Field::reg(first + i), value >> shift, mask >> shift);
-        }
-    }
-
-    fn set_vlan_tci(&mut self, value: u128, mask: u128) {
-        self.merge(Field::VlanVid, value, mask);
-        self.merge(Field::VlanPcp, value >> 13, mask >> 13);
-    }
-
-    /// Adds to what is required of the field, the new value winning where both say something.
-    fn merge(&mut self, field: Field, value: u128, mask: u128) {
-        let mask = mask & field.full_mask();
-        let old = self
-            .get(field)
-            .map_or((0, 0), |m| (m.value & !mask, m.mask));
-        self.put(field, old.0 | value & mask, old.1 | mask);
-    }
-
-    fn put(&mut self, field: Field, value: u128, mask: u128) {
-        let full = field.full_mask();
-        let mask = mask & full;
-        let at = self.position(field);
-        let end = match self.field_at(at) {
-            Some((found, end)) if found.field == field => end,
-            _ => at,
-        };
-        let mut entry: Vec<u8> = Vec::with_capacity(40);
-        if mask != 0 {
-            encode_field(
-                &mut entry,
-                field,
-                value & mask,
-                (mask != full).then_some(mask),
-            );
-        }
-        let mut oxm: SmallVec<[u8; 256]> = SmallVec::from_slice(&self.oxm[..at]);
-        oxm.extend_from_slice(&entry);
-        oxm.extend_from_slice(&self.oxm[end..]);
-        self.oxm = Arc::from(&oxm[..]);
-    }
-
-    /// Where the field is or would be inserted.
-    fn position(&self, field: Field) -> usize {
-        let mut at = 0;
-        while let Some((found, end)) = self.field_at(at) {
-            if found.field >= field {
-                break;
-            }
-            at = end;
-        }
-        at
     }
 
     fn field_at(&self, at: usize) -> Option<(MatchField, usize)> {
@@ -220,7 +136,7 @@ impl Match {
     /// # Errors
     /// When a field is truncated, unknown, or wider than this crate keeps it.
     pub fn from_oxm(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut out = Self::default();
+        let mut fields = Fields::default();
         let mut reader = Reader::new(bytes, "match");
         while !reader.is_empty() {
             let m = decode_field(&mut reader)?;
@@ -228,9 +144,9 @@ impl Match {
             if m.field == Field::PacketType && m.value == 0 {
                 continue;
             }
-            out.set_masked(m.field, m.value, m.mask);
+            fields.set_masked(m.field, m.value, m.mask);
         }
-        Ok(out)
+        Ok(fields.finish())
     }
 
     /// Writes an `ofp_match`: type OXM, length, fields, padding to eight bytes.
@@ -265,11 +181,110 @@ impl Match {
 impl FromIterator<(Field, u128, u128)> for Match {
     /// From (field, value, mask).
     fn from_iter<I: IntoIterator<Item = (Field, u128, u128)>>(iter: I) -> Self {
-        let mut out = Self::default();
+        let mut fields = Fields::default();
         for (field, value, mask) in iter {
-            out.set_masked(field, value, mask);
+            fields.set_masked(field, value, mask);
         }
-        out
+        fields.finish()
+    }
+}
+
+/// The fields of a match, in order and in canonical form, before they are bytes: a match of several is written once.
+#[derive(Default)]
+struct Fields(SmallVec<[MatchField; 8]>);
+
+impl Fields {
+    /// See [`Match::set_masked`].
+    fn set_masked(&mut self, field: Field, value: u128, mask: u128) {
+        match field {
+            Field::XReg0
+            | Field::XReg1
+            | Field::XReg2
+            | Field::XReg3
+            | Field::XReg4
+            | Field::XReg5
+            | Field::XReg6
+            | Field::XReg7 => {
+                self.set_registers((field as u8 - Field::XReg0 as u8) * 2, 2, value, mask);
+            }
+            Field::XXReg0 | Field::XXReg1 | Field::XXReg2 | Field::XXReg3 => {
+                self.set_registers((field as u8 - Field::XXReg0 as u8) * 4, 4, value, mask);
+            }
+            Field::VlanTci => self.set_vlan_tci(value, mask),
+            Field::IpTos => {
+                self.merge(Field::IpDscp, value >> 2, mask >> 2);
+                self.merge(Field::IpEcn, value, mask);
+            }
+            // Only a whole port number can be required, whichever width it is given in.
+            Field::InPortNxm => {
+                let port = Port::from_u16(u16::try_from(value & 0xffff).unwrap_or(u16::MAX));
+                self.put(
+                    Field::InPort,
+                    u128::from(port.0),
+                    if mask == 0 { 0 } else { u128::MAX },
+                );
+            }
+            _ => self.put(field, value, mask),
+        }
+    }
+
+    fn set_registers(&mut self, first: u8, count: u8, value: u128, mask: u128) {
+        for i in 0..count {
+            let shift = 32 * u32::from(count - 1 - i);
+            self.merge(Field::reg(first + i), value >> shift, mask >> shift);
+        }
+    }
+
+    fn set_vlan_tci(&mut self, value: u128, mask: u128) {
+        self.merge(Field::VlanVid, value, mask);
+        self.merge(Field::VlanPcp, value >> 13, mask >> 13);
+    }
+
+    /// Adds to what is required of the field, the new value winning where both say something.
+    fn merge(&mut self, field: Field, value: u128, mask: u128) {
+        let mask = mask & field.full_mask();
+        let old = match self.position(field) {
+            Ok(at) => (self.0[at].value & !mask, self.0[at].mask),
+            Err(_) => (0, 0),
+        };
+        self.put(field, old.0 | value & mask, old.1 | mask);
+    }
+
+    fn put(&mut self, field: Field, value: u128, mask: u128) {
+        let mask = mask & field.full_mask();
+        let entry = MatchField {
+            field,
+            value: value & mask,
+            mask,
+        };
+        match (self.position(field), mask) {
+            (Ok(at), 0) => drop(self.0.remove(at)),
+            (Ok(at), _) => self.0[at] = entry,
+            (Err(_), 0) => {}
+            (Err(at), _) => self.0.insert(at, entry),
+        }
+    }
+
+    /// Where the field is or would be inserted.
+    fn position(&self, field: Field) -> Result<usize, usize> {
+        let at = self.0.iter().take_while(|m| m.field < field).count();
+        match self.0.get(at) {
+            Some(found) if found.field == field => Ok(at),
+            _ => Err(at),
+        }
+    }
+
+    fn finish(&self) -> Match {
+        let mut oxm = Vec::with_capacity(self.0.len() * 12);
+        for m in &self.0 {
+            encode_field(
+                &mut oxm,
+                m.field,
+                m.value,
+                (!m.is_exact()).then_some(m.mask),
+            );
+        }
+        Match { oxm: oxm.into() }
     }
 }
 

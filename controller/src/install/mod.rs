@@ -5,17 +5,18 @@
 //! starting point, so unchanged flows are never touched.
 
 mod numbers;
+mod table;
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use smallvec::SmallVec;
 use weft_openflow::{
     Action, ActionList, Bucket, Field, FlowMod, FlowStats, Group, GroupDesc, GroupMod, GroupType,
     Instructions, Match, Message, Meter, MeterBand, MeterCommand, MeterDesc, MeterMod, Selection,
-    meter_flags,
+    ToMessage, meter_flags,
 };
 use weft_ovsdb::model::Str;
 
@@ -24,6 +25,7 @@ use crate::flow::{Actions, Body, Flow, GroupSpec, MeterSpec};
 use crate::program::Output;
 use crate::tables;
 use numbers::Numbers;
+use table::Table;
 
 /// Identifies a flow of the bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,16 +41,6 @@ pub struct FlowKey {
 /// What a flow is apart from its key: a hash of its cookie and its instructions. Never zero, so that none takes no room.
 type Sum = NonZeroU64;
 
-/// A flow of the bridge, wanted or there or both.
-#[derive(Default, Debug)]
-struct Entry {
-    /// Everything that wants a flow under this key; the first of them in their own order wins, clauses are joined.
-    wanted: SmallVec<[Arc<Flow>; 1]>,
-    there: Option<Sum>,
-    /// What Open vSwitch refused: not tried again until something else is wanted.
-    refused: Option<Sum>,
-}
-
 /// A message's subject, to find out what a refusal is about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Subject {
@@ -60,17 +52,70 @@ pub enum Subject {
     Meter(u32),
 }
 
+/// A part of a bundle, as small as can be: there may be hundreds of thousands.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Adds or replaces a flow, or deletes it if there are no actions to be had.
+    Flow {
+        /// Which.
+        key: FlowKey,
+        /// Its cookie.
+        cookie: u32,
+        /// What it does.
+        actions: Option<ActionList>,
+    },
+    /// Changes a group.
+    Group(Box<GroupMod>),
+}
+
+const _: () = assert!(size_of::<Step>() <= 40);
+
+impl Step {
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Step::Flow { key, .. } => Subject::Flow(key.clone()),
+            Step::Group(group) => Subject::Group(group.group_id),
+        }
+    }
+}
+
+impl ToMessage for Step {
+    fn to_message(&self) -> Cow<'_, Message> {
+        let message = match self {
+            Step::Flow {
+                key,
+                cookie,
+                actions: Some(actions),
+            } => Message::FlowMod(
+                FlowMod::add(
+                    key.table,
+                    key.priority,
+                    key.matches.clone(),
+                    actions.clone(),
+                )
+                .cookie((*cookie).into()),
+            ),
+            Step::Flow { key, .. } => Message::FlowMod(FlowMod::delete_strict(
+                key.table,
+                key.priority,
+                key.matches.clone(),
+            )),
+            Step::Group(group) => Message::GroupMod((**group).clone()),
+        };
+        Cow::Owned(message)
+    }
+}
+
 /// Messages to send, in this order: `before` singly (meters take no part in bundles), `bundle` at once, `after` singly.
 #[derive(Default, Debug)]
 pub struct Batch {
     /// Meters that the bundle's flows need.
-    pub before: Vec<Message>,
+    pub before: Vec<MeterMod>,
     /// Flows and groups.
-    pub bundle: Vec<Message>,
+    pub bundle: Vec<Step>,
     /// Meters that nothing needs any more.
-    pub after: Vec<Message>,
-    /// What each message is about: of `before`, then of `bundle`, then of `after`.
-    pub subjects: Vec<Subject>,
+    pub after: Vec<MeterMod>,
 }
 
 impl Batch {
@@ -94,10 +139,7 @@ pub struct Refusal {
 /// The difference between wanted and there.
 #[derive(Default, Debug)]
 pub struct Installer {
-    flows: FxHashMap<FlowKey, Entry>,
-    dirty: FxHashSet<FlowKey>,
-    /// How many of the flows are wanted.
-    wanted: usize,
+    flows: Table,
     numbers: Numbers,
     /// Groups to compare.
     dirty_groups: FxHashSet<u32>,
@@ -107,7 +149,8 @@ pub struct Installer {
     meters: FxHashMap<Str, Arc<MeterSpec>>,
     /// Meters there.
     meters_there: FxHashMap<u32, Meter>,
-    refusals: FxHashMap<FlowKey, Refusal>,
+    /// What Open vSwitch refused, with what it was: not tried again until something else is wanted.
+    refusals: FxHashMap<FlowKey, (Sum, Refusal)>,
 }
 
 impl Installer {
@@ -141,22 +184,11 @@ impl Installer {
 
     fn add(&mut self, flow: &Arc<Flow>) {
         self.numbers.acquire(flow);
-        let key = self.key(flow);
-        let entry = self.flows.entry(key.clone()).or_default();
-        self.wanted += usize::from(entry.wanted.is_empty());
-        entry.wanted.push(Arc::clone(flow));
-        entry.wanted.sort_by(order);
-        self.dirty.insert(key);
+        self.flows.add(self.key(flow), flow);
     }
 
     fn remove(&mut self, flow: &Arc<Flow>) {
-        let key = self.key(flow);
-        if let Some(entry) = self.flows.get_mut(&key) {
-            let before = entry.wanted.is_empty();
-            entry.wanted.retain(|wanted| wanted != flow);
-            self.wanted -= usize::from(!before && entry.wanted.is_empty());
-            self.dirty.insert(key);
-        }
+        self.flows.remove(self.key(flow), flow);
         self.numbers.release(flow);
     }
 
@@ -180,23 +212,17 @@ impl Installer {
         meters: Vec<MeterDesc>,
     ) {
         self.refusals.clear();
-        self.flows.retain(|_, entry| {
-            entry.there = None;
-            entry.refused = None;
-            !entry.wanted.is_empty()
-        });
-        for flow in flows
+        let flows = flows
             .into_iter()
-            .filter(|flow| !tables::LEARNED.contains(&flow.table))
-        {
+            .filter(|flow| !tables::LEARNED.contains(&flow.table));
+        self.flows.read_back(flows.map(|flow| {
             let key = FlowKey {
                 table: flow.table,
                 priority: flow.priority,
                 matches: flow.matching,
             };
-            self.flows.entry(key).or_default().there = Some(sum(flow.cookie, &flow.instructions));
-        }
-        self.dirty = self.flows.keys().cloned().collect();
+            (key, sum(flow.cookie, &flow.instructions))
+        }));
         self.groups = groups
             .into_iter()
             .map(|group| (group.group_id, group.group))
@@ -220,8 +246,7 @@ impl Installer {
                 Some(_) => meter_mod(MeterCommand::Modify, id, meter.clone()),
                 None => meter_mod(MeterCommand::Add, id, meter.clone()),
             };
-            batch.before.push(Message::MeterMod(message));
-            batch.subjects.push(Subject::Meter(id));
+            batch.before.push(message);
             self.meters_there.insert(id, meter.clone());
         }
         let changed = self.numbers.changed_groups();
@@ -239,15 +264,14 @@ impl Installer {
                 Some(_) => GroupMod::modify(id, group.clone()),
                 None => GroupMod::add(id, group.clone()),
             };
-            batch.bundle.push(Message::GroupMod(message));
-            batch.subjects.push(Subject::Group(id));
+            batch.bundle.push(Step::Group(Box::new(message)));
             self.groups.insert(id, group);
         }
         self.flow_mods(&mut batch);
         // Only now: deleting a group deletes the flows that use it.
         for id in gone {
-            batch.bundle.push(Message::GroupMod(GroupMod::delete(id)));
-            batch.subjects.push(Subject::Group(id));
+            let message = GroupMod::delete(id);
+            batch.bundle.push(Step::Group(Box::new(message)));
         }
         let gone: Vec<u32> = self
             .meters_there
@@ -257,50 +281,37 @@ impl Installer {
             .collect();
         for id in gone {
             self.meters_there.remove(&id);
-            batch.after.push(Message::MeterMod(meter_mod(
-                MeterCommand::Delete,
-                id,
-                Meter::default(),
-            )));
-            batch.subjects.push(Subject::Meter(id));
+            let message = meter_mod(MeterCommand::Delete, id, Meter::default());
+            batch.after.push(message);
         }
         batch
     }
 
     fn flow_mods(&mut self, batch: &mut Batch) {
-        let mut dirty: Vec<FlowKey> = std::mem::take(&mut self.dirty).into_iter().collect();
-        dirty.sort_unstable();
+        let dirty = self.flows.take_dirty();
         batch.bundle.reserve_exact(dirty.len());
-        batch.subjects.reserve_exact(dirty.len());
+        let (numbers, refusals) = (&self.numbers, &mut self.refusals);
         for key in dirty {
-            let Some(entry) = self.flows.get_mut(&key) else {
-                continue;
-            };
-            let wanted = render(&entry.wanted, &self.numbers);
-            let message = match wanted {
-                None => {
-                    self.refusals.remove(&key);
-                    let was = entry.there.take();
-                    self.flows.remove(&key);
-                    if was.is_none() {
-                        continue;
-                    }
-                    FlowMod::delete_strict(key.table, key.priority, key.matches.clone())
+            let step = self.flows.settle(&key, |wanted, there| {
+                let Some((cookie, actions)) = render(wanted, numbers) else {
+                    refusals.remove(&key);
+                    return there.take().map(|_| (0, None));
+                };
+                let new = sum(cookie.into(), &actions.clone().into());
+                if *there == Some(new) || refusals.get(&key).is_some_and(|was| was.0 == new) {
+                    return None;
                 }
-                Some((cookie, instructions)) => {
-                    let there = sum(cookie, &instructions);
-                    if entry.there == Some(there) || entry.refused == Some(there) {
-                        continue;
-                    }
-                    entry.there = Some(there);
-                    entry.refused = None;
-                    self.refusals.remove(&key);
-                    FlowMod::add(key.table, key.priority, key.matches.clone(), instructions)
-                        .cookie(cookie)
-                }
-            };
-            batch.bundle.push(Message::FlowMod(message));
-            batch.subjects.push(Subject::Flow(key));
+                *there = Some(new);
+                refusals.remove(&key);
+                Some((cookie, Some(actions)))
+            });
+            if let Some((cookie, actions)) = step.flatten() {
+                batch.bundle.push(Step::Flow {
+                    key,
+                    cookie,
+                    actions,
+                });
+            }
         }
     }
 
@@ -320,17 +331,18 @@ impl Installer {
         };
         match subject {
             Subject::Flow(key) => {
-                let mut cookie = 0;
-                if let Some(entry) = self.flows.get_mut(key) {
-                    cookie = entry.wanted.first().map_or(0, |flow| flow.cookie);
-                    entry.refused = entry.there.take();
-                }
+                let was = self.flows.amend(key, |wanted, there| {
+                    (wanted.first().map_or(0, |flow| flow.cookie), there.take())
+                });
+                let (cookie, was) = was.unwrap_or_default();
                 let what = format!(
                     "flow table={}, priority={}, {}",
                     key.table, key.priority, key.matches
                 );
                 let refusal = refusal(what, cookie);
-                self.refusals.insert(key.clone(), refusal.clone());
+                if let Some(was) = was {
+                    self.refusals.insert(key.clone(), (was, refusal.clone()));
+                }
                 refusal
             }
             Subject::Group(id) => {
@@ -347,12 +359,12 @@ impl Installer {
 
     /// What Open vSwitch has refused and is still wanted.
     pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
-        self.refusals.values()
+        self.refusals.values().map(|(_, refusal)| refusal)
     }
 
     /// Flows that are wanted.
     pub fn wanted_count(&self) -> usize {
-        self.wanted
+        self.flows.wanted()
     }
 
     /// Wanted groups with their numbers, for people.
@@ -382,10 +394,10 @@ impl Installer {
         let mut all: Vec<String> = self
             .flows
             .iter()
-            .filter_map(|(key, entry)| {
-                let (cookie, instructions) = render(&entry.wanted, &self.numbers)?;
+            .filter_map(|(key, wanted)| {
+                let (cookie, actions) = render(wanted, &self.numbers)?;
                 let FlowKey { table, priority, matches } = key;
-                Some(format!("table={table}, priority={priority}, {matches} cookie={cookie:#x} actions={instructions}"))
+                Some(format!("table={table}, priority={priority}, {matches} cookie={cookie:#x} actions={actions}"))
             })
             .collect();
         all.sort();
@@ -407,11 +419,11 @@ fn order(a: &Arc<Flow>, b: &Arc<Flow>) -> std::cmp::Ordering {
 }
 
 /// The flow that stands for all that is wanted under a key.
-fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u64, Instructions)> {
+fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u32, ActionList)> {
     let first = wanted.first()?;
     match &first.body {
         Body::Actions(actions) | Body::Conjunction(_, actions) => {
-            Some((first.cookie.into(), numbered(actions, numbers).into()))
+            Some((first.cookie, numbered(actions, numbers)))
         }
         Body::Clause(_) => {
             let mut clauses: Vec<Action> = wanted
@@ -427,7 +439,7 @@ fn render(wanted: &[Arc<Flow>], numbers: &Numbers) -> Option<(u64, Instructions)
                 .collect();
             clauses.sort();
             clauses.dedup();
-            Some((0, ActionList::from(clauses.as_slice()).into()))
+            Some((0, ActionList::from(clauses.as_slice())))
         }
     }
 }

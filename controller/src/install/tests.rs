@@ -54,8 +54,13 @@ fn apply(installer: &mut Installer, removed: &[Output], added: &[Output]) -> Bat
     installer.batch()
 }
 
-fn flow_mods(batch: &Batch) -> Vec<&FlowMod> {
-    let mods = batch.bundle.iter().filter_map(|m| match m {
+fn messages(batch: &Batch) -> Vec<Message> {
+    let steps = batch.bundle.iter();
+    steps.map(|step| step.to_message().into_owned()).collect()
+}
+
+fn flow_mods(batch: &Batch) -> Vec<FlowMod> {
+    let mods = messages(batch).into_iter().filter_map(|m| match m {
         Message::FlowMod(m) => Some(m),
         _ => None,
     });
@@ -108,7 +113,7 @@ fn what_the_bridge_has_is_kept() {
     let mut installer = Installer::default();
     let wanted = flow(1, &[Action::resubmit(9)]);
     let first = apply(&mut installer, &[], std::slice::from_ref(&wanted));
-    let there = flow_mods(&first).into_iter().map(stats).collect::<Vec<_>>();
+    let there = flow_mods(&first).iter().map(stats).collect::<Vec<_>>();
 
     let mut again = Installer::default();
     let mut stale = there[0].clone();
@@ -168,8 +173,7 @@ fn a_group_comes_before_and_goes_after_its_flows() {
     let (old, new) = (balanced(1), balanced(2));
     apply(&mut installer, &[], std::slice::from_ref(&old));
     let batch = apply(&mut installer, &[old], &[new]);
-    let kinds: Vec<&str> = batch
-        .bundle
+    let kinds: Vec<&str> = messages(&batch)
         .iter()
         .map(|m| match m {
             Message::GroupMod(g) if g.command == GroupCommand::Add => "add group",
@@ -233,10 +237,10 @@ fn what_is_refused_is_set_aside_until_it_changes() {
         flow(1, &[Action::resubmit(10)]),
     );
     let batch = apply(&mut installer, &[], std::slice::from_ref(&bad));
-    let refusal = installer.refused(&batch.subjects[0], "no");
+    let refusal = installer.refused(&batch.bundle[0].subject(), "no");
     assert_eq!(refusal.cookie, 1);
     assert_eq!(installer.refusals().count(), 1);
-    installer.dirty = installer.flows.keys().cloned().collect();
+    installer.flows.touch_all();
     assert!(installer.batch().is_empty(), "not again as it is");
     let batch = apply(&mut installer, &[bad], &[good]);
     assert_eq!(batch.bundle.len(), 1);

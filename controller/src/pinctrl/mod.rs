@@ -287,8 +287,9 @@ impl PinCtrl {
     }
 
     /// Takes over what the engine yields.
-    pub fn apply(&mut self, delta: &Delta<Controller>) {
-        self.announcements.changed();
+    pub fn apply(&mut self, delta: &Delta<Controller>, now: Now) {
+        self.announcements
+            .apply(delta.removed.iter(), delta.added.iter(), now.instant);
         self.refresher
             .apply(delta.removed.iter(), delta.added.iter());
     }

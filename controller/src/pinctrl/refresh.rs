@@ -89,7 +89,7 @@ impl Refresher {
     ) {
         for output in removed {
             if let Output::Ageing(ageing) = output
-                && self.rows.get(&ageing.row) == Some(ageing)
+                && self.rows.get(&ageing.row) == Some(&**ageing)
             {
                 self.rows.remove(&ageing.row);
                 self.look_at(ageing.row, None);
@@ -98,7 +98,7 @@ impl Refresher {
         for output in added {
             if let Output::Ageing(ageing) = output {
                 let life_ms = i64::from(ageing.seconds) * 1000;
-                self.rows.insert(ageing.row, *ageing);
+                self.rows.insert(ageing.row, **ageing);
                 self.look_at(ageing.row, Some(ageing.timestamp_ms + life_ms * 3 / 4));
             }
         }
@@ -261,6 +261,8 @@ fn probe(core: &Core, port: Uuid, ip: IpAddr) -> Option<Message> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use weft_openflow::{Counters, Instructions, Match};
 
     use super::*;
@@ -269,12 +271,12 @@ mod tests {
     const ROW: Uuid = Uuid(7 << 96);
 
     fn ageing(learned: Learned, timestamp_ms: i64) -> Output {
-        Output::Ageing(Ageing {
+        Output::Ageing(Arc::new(Ageing {
             row: ROW,
             learned,
             timestamp_ms,
             seconds: 8,
-        })
+        }))
     }
 
     fn flow(table: u8, packets: u64, idle_ms: u64) -> FlowStats {

@@ -9,6 +9,7 @@ use weft_ovsdb::txn::TxnError;
 use super::openflow::{self, Link};
 use super::{Done, Shell, now, now_ms};
 use crate::pinctrl::Effect;
+use crate::sync::vs::Look;
 
 /// Packets answered before everything else has its turn again.
 const PACKETS_AT_A_TIME: usize = 64;
@@ -161,15 +162,16 @@ impl Shell {
 
     pub(super) fn flows_are_in(&mut self, number: u64, nb_cfg: Option<i64>) {
         if number > self.installed_number {
-            self.installed_number = number;
-            self.claims.touch_all();
-            self.sb_writer.gate.dirty = true;
-            self.vs_writer.gate.dirty = true;
+            let before = std::mem::replace(&mut self.installed_number, number);
+            if self.claims.touch_since(before) {
+                self.sb_writer.gate.dirty = true;
+                self.look_at_vs(Look::INTERFACES);
+            }
         }
         if nb_cfg.is_some() && nb_cfg != self.installed_nb_cfg.map(|(nb_cfg, _)| nb_cfg) {
             self.installed_nb_cfg = nb_cfg.map(|nb_cfg| (nb_cfg, now_ms()));
             self.sb_writer.gate.dirty = true;
-            self.vs_writer.gate.dirty = true;
+            self.look_at_vs(Look::IDS);
         }
     }
 }

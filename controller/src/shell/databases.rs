@@ -13,6 +13,7 @@ use super::{Shell, monitor, now};
 use crate::config::{chassis_name, setting};
 use crate::index::Index;
 use crate::sync::claims::Turn;
+use crate::sync::vs::Look;
 
 impl Shell {
     pub(super) fn on_vs(&mut self, event: Event<vs::Db>) {
@@ -28,9 +29,6 @@ impl Shell {
         };
         let changes = self.core.apply_vs(updates, snapshot);
         for change in &changes {
-            if matches!(change, vs::Change::Interface(_)) {
-                self.conditions_of.clear();
-            }
             // An interface plugged anew claims its port again, whoever has it.
             if let vs::Change::Interface(c) = change
                 && c.touches(vs::interface::OFPORT | vs::interface::EXTERNAL_IDS)
@@ -39,7 +37,14 @@ impl Shell {
             }
         }
         self.stale |= !changes.is_empty();
-        self.vs_writer.gate.dirty |= !changes.is_empty() || snapshot;
+        let looks = changes.iter();
+        let look = looks.fold(Look::default(), |look, change| {
+            look | self.desired.look_after(change)
+        });
+        self.look_at_vs(match snapshot {
+            true => Look::ALL,
+            false => look,
+        });
         self.vs_known = true;
     }
 
@@ -48,6 +53,9 @@ impl Shell {
             row.and_then(|row| row.external_ids.nonempty("iface-id").cloned())
         };
         let (was, is) = (id(old), id(new));
+        if was != is {
+            self.conditions_of.clear();
+        }
         if was == is && old.map(|row| row.ofport) == new.map(|row| row.ofport) {
             return;
         }
@@ -93,7 +101,9 @@ impl Shell {
             .and_then(|me| me.chassis)
             .or_else(|| self.own_chassis());
         for change in &changes {
-            if matches!(change, sb::Change::DatapathBinding(_)) {
+            if matches!(change, sb::Change::DatapathBinding(c) if c.touches(sb::datapath_binding::TUNNEL_KEY)
+                && self.core.local_datapaths().0.contains(&c.uuid))
+            {
                 self.conditions_of.clear();
             }
             let sb::Change::PortBinding(c) = change else {
@@ -237,7 +247,8 @@ impl Shell {
             tracing::info!(target: "controller", "southbound worked in: {} flows", self.installer.wanted_count());
             self.settled = true;
             self.core.ledgers.zones.forget_unowned();
-            self.vs_writer.gate.dirty = true;
+            self.sb_writer.gate.dirty = true;
+            self.look_at_vs(Look::ALL);
         }
     }
 

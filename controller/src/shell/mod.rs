@@ -34,7 +34,7 @@ use crate::pinctrl::intake::Intake;
 use crate::pinctrl::{Now, PinCtrl};
 use crate::program::{Output, Settings};
 use crate::sync::claims::Claims;
-use crate::sync::vs::Desired;
+use crate::sync::vs::{Desired, Look};
 use commands::Request;
 use openflow::Link;
 pub use report::Grpc;
@@ -118,6 +118,8 @@ pub(crate) struct Shell {
     flushes: Vec<CtFlush>,
     sb_writer: Writer,
     vs_writer: Writer,
+    /// What of the local database is to be looked at when it is written next.
+    vs_look: Look,
     pub(crate) report: Arc<Report>,
 
     /// It has been said that there is no need for ovn-ofctrl-wait-before-clear.
@@ -198,6 +200,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         flushes: Vec::new(),
         sb_writer: Writer::default(),
         vs_writer: Writer::default(),
+        vs_look: Look::ALL,
         report,
         wait_noted: false,
         stale: true,
@@ -337,28 +340,30 @@ impl Shell {
         self.wanted_number += 1;
         self.installer
             .apply(delta.removed.iter(), delta.added.iter());
-        self.pinctrl.apply(&delta);
+        self.pinctrl.apply(&delta, now());
         let gone = lb_flush::gone(delta.removed.iter(), &self.core.inputs.sb);
         self.flushes.extend(gone);
-        self.claims
-            .apply(delta.removed.iter(), delta.added.iter(), self.wanted_number);
-        if self.desired.apply(delta.removed.iter(), delta.added.iter()) {
-            self.vs_writer.gate.dirty = true;
-        }
-        if !delta.removed.is_empty() || !delta.added.is_empty() {
+        if self
+            .claims
+            .apply(delta.removed.iter(), delta.added.iter(), self.wanted_number)
+        {
             self.sb_writer.gate.dirty = true;
-            self.vs_writer.gate.dirty = true;
+            self.look_at_vs(Look::INTERFACES);
         }
+        let look = self.desired.apply(delta.removed.iter(), delta.added.iter());
+        self.look_at_vs(look);
         for output in &delta.removed {
             if let Output::Chassis(own) = output
                 && self.own.as_ref() == Some(own)
             {
                 self.own = None;
+                self.sb_writer.gate.dirty = true;
             }
         }
         for output in &delta.added {
             if let Output::Chassis(own) = output {
                 self.own = Some(Arc::clone(own));
+                self.sb_writer.gate.dirty = true;
             }
         }
         self.install.dirty = true;

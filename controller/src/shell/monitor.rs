@@ -149,16 +149,18 @@ pub fn conditions(core: &Core) -> Conditions {
     let of = |column: &'static str| -> Vec<Clause> {
         local.iter().map(|&dp| Clause::refers(column, dp)).collect()
     };
+    // Nothing but equalities: ovsdb-server looks those up by hash, but goes through all clauses for every row if one of them
+    // is anything else. So gateways of other chassis are asked for as well.
     let mut ports = of("datapath");
-    ports
-        .extend(["patch", "chassisredirect", "external", "mirror"].map(|kind| equal("type", kind)));
-    for option in ["l2gateway-chassis", "l3gateway-chassis"] {
-        ports.push(Clause::new(
-            "options",
-            Function::Includes,
-            json!(["map", [[option, &*me.name]]]),
-        ));
-    }
+    let kinds = [
+        "patch",
+        "chassisredirect",
+        "external",
+        "mirror",
+        "l2gateway",
+        "l3gateway",
+    ];
+    ports.extend(kinds.map(|kind| equal("type", kind)));
     if let Some(chassis) = me.chassis {
         ports
             .extend(["chassis", "requested_chassis"].map(|column| Clause::refers(column, chassis)));

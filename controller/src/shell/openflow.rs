@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use weft_openflow::conn::{Conn, ConnError, Event};
 use weft_openflow::{
-    CtFlush, FlowSelect, FlowStats, GroupDesc, Message, MeterDesc, TlvCommand, TlvMap,
+    CtFlush, FlowSelect, FlowStats, GroupDesc, Message, MeterDesc, MeterMod, TlvCommand, TlvMap,
 };
 
 use crate::install::{Batch, Subject};
@@ -152,41 +152,28 @@ pub async fn send(
         before,
         bundle,
         after,
-        subjects,
     } = batch;
-    let mut refused = Vec::new();
-    let mut first = 0;
-    let mut take = |bad: Vec<(usize, ConnError)>, count: usize| {
+    let mut refused = meters(&conn, before).await?;
+    if !bundle.is_empty() {
+        let bad = conn.install(bundle).await?;
         refused.extend(
             bad.into_iter()
-                .map(|(at, why)| (subjects[first + at].clone(), why.to_string())),
+                .map(|(step, why)| (step.subject(), why.to_string())),
         );
-        first += count;
-    };
-    let count = before.len();
-    let bad = if count > 0 {
-        conn.send_all(&before).await?
-    } else {
-        Vec::new()
-    };
-    take(bad, count);
-    let count = bundle.len();
-    let bad = if count > 0 {
-        conn.install(bundle).await?
-    } else {
-        Vec::new()
-    };
-    take(bad, count);
-    let count = after.len();
-    let bad = if count > 0 {
-        conn.send_all(&after).await?
-    } else {
-        Vec::new()
-    };
-    take(bad, count);
+    }
+    refused.extend(meters(&conn, after).await?);
     // Now that nothing chooses these backends any more.
     for flush in flushes {
         conn.send(&Message::CtFlush(Box::new(flush))).await?;
     }
     Ok(refused)
+}
+
+/// Sends changes of meters; returns what was refused.
+async fn meters(conn: &Conn, mods: Vec<MeterMod>) -> Result<Vec<(Subject, String)>, ConnError> {
+    let ids: Vec<u32> = mods.iter().map(|meter| meter.meter_id).collect();
+    let messages: Vec<Message> = mods.into_iter().map(Message::MeterMod).collect();
+    let bad = conn.send_all(&messages).await?;
+    let named = |(at, why): (usize, ConnError)| (Subject::Meter(ids[at]), why.to_string());
+    Ok(bad.into_iter().map(named).collect())
 }

@@ -11,6 +11,7 @@ use weft_ovsdb::txn::{Txn, TxnError};
 use super::report::Complaint;
 use super::{Done, Shell, now_ms};
 use crate::sync::aside::{Asides, Sent, Subject};
+use crate::sync::vs::Look;
 use crate::sync::{sb as sb_rows, vs as vs_rows};
 
 /// How long to wait after a transaction that failed through nobody's fault.
@@ -172,6 +173,14 @@ impl Shell {
         self.sb_writer.done("southbound", result);
     }
 
+    /// Something of the local database may not be as it must be.
+    pub(super) fn look_at_vs(&mut self, look: Look) {
+        if look != Look::default() {
+            self.vs_look |= look;
+            self.vs_writer.gate.dirty = true;
+        }
+    }
+
     pub(super) fn start_vs(&mut self) {
         let now = Instant::now();
         self.vs_writer.gate.dirty |= !self.vs_writer.asides.release(now).is_empty();
@@ -179,9 +188,16 @@ impl Shell {
             return;
         }
         self.vs_writer.gate.dirty = false;
+        let look = std::mem::take(&mut self.vs_look);
+        // What was set aside is compared with all that is wanted.
+        let look = match self.vs_writer.asides.is_idle() {
+            true => look,
+            false => Look::ALL,
+        };
+        let mut desired = std::mem::take(&mut self.desired);
         let mut draft = self.vs_writer.asides.draft();
-        self.desired
-            .write(&self.vs_view(), &self.claims, &mut draft);
+        desired.write(look, &self.vs_view(), &self.claims, &mut draft);
+        self.desired = desired;
         let (txn, sent) = draft.end();
         self.vs_writer.asides.drafted(&sent);
         if txn.is_empty() {
@@ -196,6 +212,9 @@ impl Shell {
     }
 
     pub(super) fn vs_done(&mut self, result: &Result<(), TxnError>) {
+        if result.is_err() {
+            self.vs_look = Look::ALL;
+        }
         self.vs_writer.done("Open vSwitch database", result);
     }
 

@@ -139,6 +139,11 @@ impl Asides {
         self.rows.get(subject).is_some_and(|aside| !aside.tried)
     }
 
+    /// Nothing is refused, and any number of parts may go together.
+    pub fn is_idle(&self) -> bool {
+        self.rows.is_empty() && self.limit.is_none()
+    }
+
     /// A transaction was put together: what had another chance and did not need it is no longer refused.
     pub fn drafted(&mut self, sent: &Sent) {
         if !sent.left_out && !self.rows.is_empty() {

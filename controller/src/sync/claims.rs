@@ -39,13 +39,14 @@ pub enum Turn {
 }
 
 impl Claims {
-    /// Takes over what the engine added and removed with flow table number `since`.
+    /// Takes over what the engine added and removed with flow table number `since`. True if there was anything.
     pub fn apply<'a>(
         &mut self,
         removed: impl Iterator<Item = &'a Output>,
         added: impl Iterator<Item = &'a Output>,
         since: u64,
-    ) {
+    ) -> bool {
+        let mut changed = false;
         for output in removed {
             if let Output::Claim(claim) = output
                 && self
@@ -55,6 +56,7 @@ impl Claims {
             {
                 self.held.remove(&claim.port);
                 self.dirty.insert(claim.port);
+                changed = true;
             }
         }
         for output in added {
@@ -67,8 +69,10 @@ impl Claims {
                     },
                 );
                 self.dirty.insert(claim.port);
+                changed = true;
             }
         }
+        changed
     }
 
     /// The claim on a port.
@@ -81,9 +85,14 @@ impl Claims {
         self.held.values()
     }
 
-    /// Everything must be looked at again.
-    pub fn touch_all(&mut self) {
-        self.dirty.extend(self.held.keys());
+    /// Flow tables later than this number have come in: ports that waited for one must be looked at again. True if there are any.
+    pub fn touch_since(&mut self, number: u64) -> bool {
+        let mut any = false;
+        for (port, _) in self.held.iter().filter(|(_, held)| held.since > number) {
+            self.dirty.insert(*port);
+            any = true;
+        }
+        any
     }
 
     /// Watches a port binding's chassis: whether somebody takes a port that we hold, or lets go of one that was taken.

@@ -24,6 +24,8 @@ pub struct Desired {
     bridge: Option<Arc<Wanted>>,
     ports: FxHashMap<Str, Arc<OwnPort>>,
     zones: FxHashMap<Str, u16>,
+    /// Owners of zones that are not as they were when they were last written.
+    touched: FxHashSet<Str>,
     pub(super) mirrors: BTreeMap<Str, Arc<OwnMirror>>,
     /// By port and number.
     pub(super) queues: BTreeMap<(Uuid, u32), Arc<OwnQueue>>,
@@ -47,57 +49,147 @@ pub struct View<'a> {
     pub now_ms: i64,
 }
 
+/// Which parts of the database are to be compared with what must be in it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Look(u8);
+
+impl Look {
+    /// Tunnel and patch ports.
+    pub const PORTS: Look = Look(1);
+    /// What is kept in the bridge's external_ids; zones only as far as they are not as they were.
+    pub const IDS: Look = Look(2);
+    /// Mirrors.
+    pub const MIRRORS: Look = Look(4);
+    /// Queues.
+    pub const QUEUES: Look = Look(8);
+    /// What interfaces are told.
+    pub const INTERFACES: Look = Look(16);
+    /// Everything.
+    pub const ALL: Look = Look(31);
+
+    fn has(self, part: Look) -> bool {
+        self.0 & part.0 != 0
+    }
+}
+
+impl std::ops::BitOr for Look {
+    type Output = Look;
+
+    fn bitor(self, other: Look) -> Look {
+        Look(self.0 | other.0)
+    }
+}
+
+impl std::ops::BitOrAssign for Look {
+    fn bitor_assign(&mut self, other: Look) {
+        *self = *self | other;
+    }
+}
+
 impl Desired {
-    /// Takes over what the engine added and removed. True if anything here is different for it.
+    /// Takes over what the engine added and removed. Returns where that makes a difference.
     pub fn apply<'a>(
         &mut self,
         removed: impl Iterator<Item = &'a Output>,
         added: impl Iterator<Item = &'a Output>,
-    ) -> bool {
-        let mut changed = false;
+    ) -> Look {
+        let mut changed = Look::default();
         for output in removed {
-            match output {
-                Output::Bridge(_) => self.bridge = None,
+            changed |= match output {
+                Output::Bridge(_) => {
+                    self.bridge = None;
+                    Look::ALL
+                }
                 Output::VsPort(port) if self.ports.get(&port.name) == Some(port) => {
                     self.ports.remove(&port.name);
+                    Look::PORTS
                 }
                 Output::Mirror(mirror) if self.mirrors.get(&mirror.name) == Some(mirror) => {
                     self.mirrors.remove(&mirror.name);
+                    Look::MIRRORS
                 }
                 Output::Queue(queue) if self.queues.get(&queue.place()) == Some(queue) => {
                     self.queues.remove(&queue.place());
+                    Look::QUEUES
                 }
-                Output::Zone(owner, zone) if self.zones.get(owner) == Some(zone) => {
-                    self.zones.remove(owner);
+                Output::Zone(own) if self.zones.get(&own.owner) == Some(&own.zone) => {
+                    self.zones.remove(&own.owner);
+                    self.touched.insert(own.owner.clone());
+                    Look::IDS
                 }
                 _ => continue,
-            }
-            changed = true;
+            };
         }
         for output in added {
-            match output {
-                Output::Bridge(wanted) => self.bridge = Some(Arc::clone(wanted)),
+            changed |= match output {
+                Output::Bridge(wanted) => {
+                    self.bridge = Some(Arc::clone(wanted));
+                    Look::ALL
+                }
                 Output::VsPort(port) => {
                     self.ports.insert(port.name.clone(), Arc::clone(port));
+                    Look::PORTS
                 }
                 Output::Mirror(mirror) => {
                     self.mirrors.insert(mirror.name.clone(), Arc::clone(mirror));
+                    Look::MIRRORS
                 }
                 Output::Queue(queue) => {
                     self.queues.insert(queue.place(), Arc::clone(queue));
+                    Look::QUEUES
                 }
-                Output::Zone(owner, zone) => {
-                    self.zones.insert(owner.clone(), *zone);
+                Output::Zone(own) => {
+                    self.zones.insert(own.owner.clone(), own.zone);
+                    self.touched.insert(own.owner.clone());
+                    Look::IDS
                 }
                 _ => continue,
-            }
-            changed = true;
+            };
         }
         changed
     }
 
-    /// Writes what is missing or too much.
-    pub fn write(&self, view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
+    /// Where a change of the database can have taken away from what must be in it.
+    pub fn look_after(&mut self, change: &vs::Change) -> Look {
+        match change {
+            // Open vSwitch itself writes these.
+            vs::Change::Interface(c)
+                if c.columns & !(vs::interface::OFPORT | vs::interface::BFD_STATUS) == 0 =>
+            {
+                Look::INTERFACES
+            }
+            vs::Change::Interface(_) | vs::Change::Port(_) => {
+                Look::INTERFACES | Look::PORTS | Look::MIRRORS | Look::QUEUES
+            }
+            vs::Change::Bridge(c) => {
+                if let (Some(old), Some(new)) = (&c.old, &c.new)
+                    && c.columns & !(vs::bridge::PORTS | vs::bridge::EXTERNAL_IDS) == 0
+                {
+                    self.touch(&old.external_ids, &new.external_ids);
+                    self.touch(&new.external_ids, &old.external_ids);
+                    return Look::IDS | Look::PORTS | Look::MIRRORS;
+                }
+                Look::ALL
+            }
+            vs::Change::Mirror(_) => Look::MIRRORS,
+            vs::Change::Qos(_) | vs::Change::Queue(_) => Look::QUEUES,
+            _ => Look::ALL,
+        }
+    }
+
+    /// Notes whose zones are in one and not so in the other.
+    fn touch(&mut self, ids: &Map<Str, Str>, others: &Map<Str, Str>) {
+        let zones = ids
+            .iter()
+            .filter(|(key, value)| others.get(&**key) != Some(value))
+            .filter_map(|(key, value)| zone_entry(key, value));
+        self.touched
+            .extend(zones.map(|(owner, _)| Str::from(owner)));
+    }
+
+    /// Writes what is missing or too much, as far as it is to be looked at.
+    pub fn write(&mut self, look: Look, view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
+        let touched = std::mem::take(&mut self.touched);
         let Some(wanted) = &self.bridge else { return };
         let there = bridge_row(view, &wanted.name);
         draft.part(Subject::Bridge(wanted.name.clone()), |txn| match there {
@@ -105,13 +197,24 @@ impl Desired {
             Some((uuid, row)) => correct_bridge(wanted, uuid, row, txn),
         });
         let Some((bridge, row)) = there else { return };
-        self.ports(view, wanted, draft);
-        draft.part(Subject::BridgeIds(wanted.name.clone()), |txn| {
-            self.bridge_ids(view, bridge, row, txn)
-        });
-        self.write_mirrors(view, bridge, row, draft);
-        self.write_queues(view, draft);
-        interfaces(view, claims, draft);
+        if look.has(Look::PORTS) {
+            self.ports(view, wanted, draft);
+        }
+        if look.has(Look::IDS) {
+            let touched = (look != Look::ALL).then_some(&touched);
+            draft.part(Subject::BridgeIds(wanted.name.clone()), |txn| {
+                self.bridge_ids(view, bridge, row, touched, txn)
+            });
+        }
+        if look.has(Look::MIRRORS) {
+            self.write_mirrors(view, bridge, row, draft);
+        }
+        if look.has(Look::QUEUES) {
+            self.write_queues(view, draft);
+        }
+        if look.has(Look::INTERFACES) {
+            interfaces(view, claims, draft);
+        }
     }
 
     fn ports(&self, view: &View<'_>, wanted: &Wanted, draft: &mut Draft<'_>) {
@@ -157,14 +260,25 @@ impl Desired {
         }
     }
 
-    /// Conntrack zones and bookkeeping in the bridge's external_ids.
-    fn bridge_ids(&self, view: &View<'_>, bridge: Uuid, row: &vs::Bridge, txn: &mut Txn) {
+    /// Conntrack zones (of these owners, or all) and bookkeeping in the bridge's external_ids.
+    fn bridge_ids(
+        &self,
+        view: &View<'_>,
+        bridge: Uuid,
+        row: &vs::Bridge,
+        touched: Option<&FxHashSet<Str>>,
+        txn: &mut Txn,
+    ) {
         let ids = &row.external_ids;
-        let mut wanted: Vec<(Str, Str)> = self
-            .zones
-            .iter()
-            .map(|(owner, zone)| (format!("ct-zone-{owner}").into(), zone.to_string().into()))
-            .collect();
+        let key = |owner: &Str| Str::from(format!("ct-zone-{owner}"));
+        let mut wanted: Vec<(Str, Str)> = match touched {
+            None => (self.zones.iter())
+                .map(|(owner, zone)| (key(owner), zone.to_string().into()))
+                .collect(),
+            Some(touched) => (touched.iter())
+                .filter_map(|owner| Some((key(owner), self.zones.get(owner)?.to_string().into())))
+                .collect(),
+        };
         wanted.push(("ovn-startup-ts".into(), view.started_ms.to_string().into()));
         if let Some((nb_cfg, when)) = view.nb_cfg {
             wanted.push(("ovn-nb-cfg".into(), nb_cfg.to_string().into()));
@@ -182,14 +296,25 @@ impl Desired {
             .filter(|(key, value)| ids.get(&**key) != Some(value))
             .cloned()
             .collect();
-        let stale = |key: &Str, value: &Str| {
-            view.settled && zone_entry(key, value).is_some() && !wanted.contains_key(&**key)
-        };
-        let gone: FxHashSet<Str> = ids
-            .iter()
-            .filter(|(key, value)| set.contains_key(&**key) || stale(key, value))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let replaced = set.iter().map(|(key, _)| key.clone());
+        let mut gone: FxHashSet<Str> = replaced.filter(|key| ids.contains_key(&**key)).collect();
+        let is_zone = |(key, value): &&(Str, Str)| zone_entry(key, value).is_some();
+        match touched {
+            _ if !view.settled => {}
+            None => gone.extend(
+                ids.iter()
+                    .filter(is_zone)
+                    .filter(|(key, _)| !wanted.contains_key(&**key))
+                    .map(|(key, _)| key.clone()),
+            ),
+            Some(touched) => gone.extend(
+                touched
+                    .iter()
+                    .filter(|owner| !self.zones.contains_key(*owner))
+                    .map(key)
+                    .filter(|key| ids.contains_key(&**key)),
+            ),
+        }
         if !gone.is_empty() {
             txn.remove_keys::<vs::Bridge>(
                 bridge,

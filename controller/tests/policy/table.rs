@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use weft_controller::install::{Batch, FlowKey};
 use weft_lang::OfField;
 use weft_lang::packet::{FieldReader, Packet};
-use weft_openflow::{Action, Field, FlowCommand, Message};
+use weft_openflow::{Action, Field, FlowCommand, Message, ToMessage};
 
 /// What a flow does, as far as it matters here.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl FlowTable {
     /// Does what is sent to the bridge, for `table` only; how many messages were about it.
     pub fn take(&mut self, batch: &Batch, table: u8) -> usize {
         let mut count = 0;
-        for message in &batch.bundle {
-            let Message::FlowMod(flow) = message else {
+        for step in &batch.bundle {
+            let Message::FlowMod(flow) = step.to_message().into_owned() else {
                 continue;
             };
             if flow.table != table {

@@ -3,6 +3,8 @@
 //! Their transaction ids follow each other, so that an error finds its message by subtraction: nothing is kept for a message
 //! that nothing is wrong with, of which there may be hundreds of thousands.
 
+use std::borrow::Cow;
+
 use super::{Conn, ConnError};
 use crate::message::{BUNDLE_FLAGS, BundleStep, Message, OfError};
 use crate::wire::EncodeError;
@@ -12,6 +14,19 @@ const CHUNK: usize = 32 * 1024;
 
 /// Bundles tried before the rest is sent singly.
 const ATTEMPTS: usize = 8;
+
+/// What can be sent as a message. Where hundreds of thousands are sent at once, something smaller can stand for each: the
+/// message itself exists while it is written.
+pub trait ToMessage {
+    /// The message.
+    fn to_message(&self) -> Cow<'_, Message>;
+}
+
+impl ToMessage for Message {
+    fn to_message(&self) -> Cow<'_, Message> {
+        Cow::Borrowed(self)
+    }
+}
 
 /// Why a bundle failed. Nothing of it was done.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +63,7 @@ impl Conn {
     /// # Errors
     /// [`BundleError::Refused`] names the messages the switch refused; it finds all that are malformed, but only the first
     /// that fails in execution (a missing group, say).
-    pub async fn send_bundle(&self, messages: &[Message]) -> Result<(), BundleError> {
+    pub async fn send_bundle<M: ToMessage>(&self, messages: &[M]) -> Result<(), BundleError> {
         if messages.is_empty() {
             return Ok(());
         }
@@ -64,10 +79,10 @@ impl Conn {
         }
     }
 
-    async fn fill_and_commit(
+    async fn fill_and_commit<M: ToMessage>(
         &self,
         bundle: u32,
-        messages: &[Message],
+        messages: &[M],
         first: u32,
     ) -> Result<(), BundleError> {
         let add = |message: &Message, xid: u32, out: &mut Vec<u8>| {
@@ -104,9 +119,9 @@ impl Conn {
     ///
     /// # Errors
     /// A broken connection.
-    pub async fn send_all(
+    pub async fn send_all<M: ToMessage>(
         &self,
-        messages: &[Message],
+        messages: &[M],
     ) -> Result<Vec<(usize, ConnError)>, ConnError> {
         if messages.is_empty() {
             return Ok(Vec::new());
@@ -130,49 +145,35 @@ impl Conn {
     ///
     /// # Errors
     /// A broken connection.
-    pub async fn install(
+    pub async fn install<M: ToMessage>(
         &self,
-        messages: Vec<Message>,
-    ) -> Result<Vec<(usize, ConnError)>, ConnError> {
+        messages: Vec<M>,
+    ) -> Result<Vec<(M, ConnError)>, ConnError> {
         let mut rest = messages;
-        // Their places among what was given, once that is not just what is left.
-        let mut places: Option<Vec<usize>> = None;
-        let place = |places: &Option<Vec<usize>>, i: usize| places.as_ref().map_or(i, |p| p[i]);
         let mut refused = Vec::new();
         for _ in 0..ATTEMPTS {
             match self.send_bundle(&rest).await {
                 Ok(()) => return Ok(refused),
                 Err(BundleError::Conn(e)) => return Err(e),
-                Err(BundleError::Refused(bad)) => {
-                    let mut kept = vec![true; rest.len()];
-                    for (i, error) in bad {
-                        kept[i] = false;
-                        refused.push((place(&places, i), error));
-                    }
-                    let staying = (0..rest.len()).filter(|&i| kept[i]);
-                    places = Some(staying.map(|i| place(&places, i)).collect());
-                    let mut kept = kept.into_iter();
-                    rest.retain(|_| kept.next().unwrap_or(true));
-                }
+                Err(BundleError::Refused(bad)) => rest = take_out(rest, bad, &mut refused),
             }
         }
-        let singly = self.send_all(&rest).await?;
-        refused.extend(singly.into_iter().map(|(i, e)| (place(&places, i), e)));
-        refused.sort_by_key(|(i, _)| *i);
+        let bad = self.send_all(&rest).await?;
+        take_out(rest, bad, &mut refused);
         Ok(refused)
     }
 
     /// Writes messages in chunks under the ids from `first` on. Returns those that cannot be written.
-    async fn write_all(
+    async fn write_all<M: ToMessage>(
         &self,
-        messages: &[Message],
+        messages: &[M],
         first: u32,
         encode: impl Fn(&Message, u32, &mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Result<Vec<(usize, ConnError)>, ConnError> {
         let mut unwritable = Vec::new();
         let mut bytes = Vec::with_capacity(CHUNK.min(messages.len() * 128));
         for ((i, message), xid) in messages.iter().enumerate().zip(first..) {
-            if let Err(e) = encode(message, xid, &mut bytes) {
+            if let Err(e) = encode(&message.to_message(), xid, &mut bytes) {
                 unwritable.push((i, e.into()));
                 continue;
             }
@@ -214,4 +215,21 @@ impl Conn {
         errors.dedup_by_key(|(i, _)| *i);
         errors.into_iter().map(|(i, e)| (i, e.into())).collect()
     }
+}
+
+/// Moves the messages at these places, which are in order, to `refused`; returns the others.
+fn take_out<M>(
+    messages: Vec<M>,
+    bad: Vec<(usize, ConnError)>,
+    refused: &mut Vec<(M, ConnError)>,
+) -> Vec<M> {
+    let mut bad = bad.into_iter().peekable();
+    let mut rest = Vec::with_capacity(messages.len());
+    for (i, message) in messages.into_iter().enumerate() {
+        match bad.next_if(|(at, _)| *at == i) {
+            Some((_, error)) => refused.push((message, error)),
+            None => rest.push(message),
+        }
+    }
+    rest
 }
