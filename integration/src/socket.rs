@@ -113,6 +113,21 @@ impl Connection {
     }
 }
 
+/// A UDP socket that talks to an [`Echo`].
+#[derive(Debug)]
+pub struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Sends a datagram and waits for its echo.
+    pub fn exchange(&self) -> Talk {
+        told((|| {
+            self.0.send(b"hello")?;
+            let mut buffer = [0; 64];
+            self.0.recv(&mut buffer).map(drop)
+        })())
+    }
+}
+
 impl Lab {
     /// Does something in the network namespace of a VM or host.
     #[track_caller]
@@ -197,21 +212,25 @@ impl Lab {
         }
     }
 
-    /// Sends datagrams from a VM and waits for an echo of one.
+    /// A socket in a VM that exchanges datagrams with one place.
     #[track_caller]
-    pub fn udp(&self, vm: &str, to: &str) -> Talk {
+    pub fn udp_connect(&self, vm: &str, to: &str) -> Datagrams {
         let to: SocketAddr = to.parse().unwrap_or_else(|why| panic!("{to}: {why}"));
         let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-        self.inside(vm, || {
-            told((|| {
-                let socket = UdpSocket::bind(any)?;
-                socket.set_read_timeout(Some(PATIENCE))?;
-                socket.connect(to)?;
-                socket.send(b"hello")?;
-                let mut buffer = [0; 64];
-                socket.recv(&mut buffer).map(drop)
-            })())
-        })
+        let open = || -> io::Result<UdpSocket> {
+            let socket = UdpSocket::bind(any)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.connect(to)?;
+            Ok(socket)
+        };
+        let socket = self.inside(vm, open);
+        Datagrams(socket.unwrap_or_else(|why| panic!("a UDP socket of {vm} to {to}: {why}")))
+    }
+
+    /// Sends a datagram from a VM and waits for its echo.
+    #[track_caller]
+    pub fn udp(&self, vm: &str, to: &str) -> Talk {
+        self.udp_connect(vm, to).exchange()
     }
 
     /// A raw SCTP socket of a VM: the kernel need not know the protocol.

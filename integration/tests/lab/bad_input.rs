@@ -139,6 +139,28 @@ pub fn duplicate_addresses(impls: Impls) {
     no_longer_told(&lab, "double");
 }
 
+/// Two routers on one switch have one Ethernet address: whose packets go where is not said, but all others go on.
+pub fn two_routers_with_one_mac(impls: Impls) {
+    let lab = network(impls);
+    for n in 1..=2 {
+        lab.nb(&format!(
+            "lr-add twin{n}
+             lrp-add twin{n} twin{n}-s1 0a:00:00:00:fe:fe 10.1.0.20{n}/24
+             lsp-add s1 s1-twin{n}
+             lsp-set-type s1-twin{n} router
+             lsp-set-options s1-twin{n} router-port=twin{n}-s1
+             lsp-set-addresses s1-twin{n} router"
+        ));
+    }
+    rest_works(&lab, 1);
+    told(&lab, &["0a:00:00:00:fe:fe", "twin1-s1", "twin2-s1"]);
+    lab.nb("set logical_router_port twin2-s1 mac='\"0a:00:00:00:fe:fd\"'");
+    lab.ready();
+    no_longer_told(&lab, "twin");
+    lab.reaches("p1", "10.1.0.201");
+    lab.reaches("p1", "10.1.0.202");
+}
+
 /// Two hosts claim one port: each may hold it, the rest is not disturbed, and it works once the claim is settled.
 pub fn a_port_bound_on_two_hosts(impls: Impls) {
     let lab = network(impls);

@@ -1,5 +1,6 @@
 //! Gateways with stand-ins: BFD between the hosts, the gateway dies and returns.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use weft_integration::lab::CONVERGE;
@@ -118,37 +119,47 @@ pub fn streams_survive_their_gateway(impls: Impls) {
          lrp-set-gateway-chassis r-ext h2 20
          lrp-set-gateway-chassis r-ext h3 10
          lr-nat-add r snat 172.16.0.100 10.0.0.0/24
-         lr-nat-add r dnat_and_snat 172.16.0.101 10.0.0.1",
+         lr-nat-add r dnat_and_snat 172.16.0.101 10.0.0.1
+         lr-nat-add r snat fd16::100 fd00::/64
+         lr-nat-add r dnat_and_snat fd16::101 fd00::1",
     );
     is_gateway(&lab, "h2");
     // Behind a bridge that leaves no checksum to hardware.
-    lab.machine("h1", "br-ext", "far", 0, "0a:00:00:00:01:0a 172.16.0.10/24");
+    let far = "0a:00:00:00:01:0a 172.16.0.10/24 fd16::10/64";
+    lab.machine("h1", "br-ext", "far", 0, far);
     lab.nb("lsp-add in a3
-            lsp-set-addresses a3 '0a:00:00:00:00:03 10.0.0.3'");
-    lab.vm("h1", "a3", "0a:00:00:00:00:03 10.0.0.3/24 via 10.0.0.254");
+            lsp-set-addresses a3 '0a:00:00:00:00:03 10.0.0.3 fd00::3'");
+    let a3 = "0a:00:00:00:00:03 10.0.0.3/24 fd00::3/64 via 10.0.0.254 fd00::254";
+    lab.vm("h1", "a3", a3);
     lab.ready();
     watched(&lab, &["h2", "h3"]);
-    let _servers = [lab.tcp_echo("far", 7000), lab.tcp_echo("a1", 7000)];
+    let _servers = ["far", "a1"].map(|vm| (lab.tcp_echo(vm, 7000), lab.udp_echo(vm, 7000)));
     let ways = [
-        ("a3", "172.16.0.10:7000"),
-        ("a1", "172.16.0.10:7000"),
-        ("far", "172.16.0.101:7000"),
+        ("a3", "172.16.0.10"),
+        ("a1", "172.16.0.10"),
+        ("far", "172.16.0.101"),
+        ("a3", "fd16::10"),
+        ("a1", "fd16::10"),
+        ("far", "fd16::101"),
     ];
     let mut streams = ways.map(|(vm, to)| {
-        lab.reaches(vm, to.split(':').next().unwrap_or_default());
-        let stream = lab.tcp_connect(vm, to);
-        (
-            vm,
-            stream.unwrap_or_else(|why| panic!("{vm} to {to}: {why:?}")),
-        )
+        lab.reaches(vm, to);
+        let to: IpAddr = to.parse().unwrap();
+        let to = SocketAddr::new(to, 7000).to_string();
+        let stream = lab.tcp_connect(vm, &to);
+        let stream = stream.unwrap_or_else(|why| panic!("{vm} to {to}: {why:?}"));
+        (vm, stream, lab.udp_connect(vm, &to))
     });
-    for (vm, stream) in &mut streams {
+    for (vm, stream, datagrams) in &mut streams {
         assert_eq!(stream.exchange(500), Talk::Answered, "{vm} before");
+        assert_eq!(datagrams.exchange(), Talk::Answered, "{vm} before, UDP");
     }
     lab.host_dies("h2");
     is_gateway(&lab, "h3");
     lab.reaches("a3", "172.16.0.10");
-    for (vm, stream) in &mut streams {
+    lab.reaches("a3", "fd16::10");
+    for (vm, stream, datagrams) in &mut streams {
         assert_eq!(stream.exchange(500), Talk::Answered, "{vm} afterwards");
+        assert_eq!(datagrams.exchange(), Talk::Answered, "{vm} afterwards, UDP");
     }
 }

@@ -120,3 +120,68 @@ pub fn the_router_stands_for_its_clients(impls: Impls) {
     let answers = ask(&lab, "out", "tcp", "172.16.0.100:80", 20);
     assert_eq!(counted(&answers).len(), 1, "{answers:?}");
 }
+
+/// Requests enter by a gateway port on h1, replies leave by one on h2, where nobody knows the connection: with
+/// `use_stateless_nat` they bear the virtual address all the same.
+pub fn replies_leave_by_another_gateway(impls: Impls) {
+    let lab = Lab::new(impls, 2);
+    lab.nb("lr-add r
+            ls-add in
+            lrp-add r r-in 0a:00:00:00:00:fe 10.0.0.254/24
+            lsp-add in in-r
+            lsp-set-type in-r router
+            lsp-set-addresses in-r router
+            lsp-set-options in-r router-port=r-in
+            lsp-add in b1
+            lsp-set-addresses b1 '0a:00:00:00:00:01 10.0.0.1'
+            lb-add lb 198.51.100.1:80 10.0.0.1:8080 tcp
+            set load_balancer lb options:use_stateless_nat=true
+            lr-lb-add r lb
+            lr-route-add r 192.0.2.9/32 172.16.2.9");
+    for n in 1..=2 {
+        lab.nb(&format!(
+            "ls-add e{n}
+             lrp-add r r-e{n} 0a:00:00:00:0{n}:fe 172.16.{n}.1/24
+             lrp-set-gateway-chassis r-e{n} h{n}
+             lsp-add e{n} e{n}-r
+             lsp-set-type e{n}-r router
+             lsp-set-addresses e{n}-r router
+             lsp-set-options e{n}-r router-port=r-e{n}
+             lsp-add e{n} ln{n}
+             lsp-set-type ln{n} localnet
+             lsp-set-addresses ln{n} unknown
+             lsp-set-options ln{n} network_name=physnet
+             set logical_switch_port ln{n} tag=10{n}"
+        ));
+        let host = format!("h{n}");
+        lab.mapped_bridge(&host, "br-ext", "physnet");
+        let config = format!("0a:00:00:00:03:0{n} 172.16.{n}.9/24");
+        lab.machine(&host, "br-ext", &format!("out{n}"), 100 + n, &config);
+    }
+    for line in [
+        "ip link set lo up",
+        "ip addr add 192.0.2.9/32 dev lo",
+        "ip route add 198.51.100.1 via 172.16.1.1 src 192.0.2.9",
+    ] {
+        lab.vm_run("out1", line).ok();
+    }
+    lab.vm("h1", "b1", "0a:00:00:00:00:01 10.0.0.1/24 via 10.0.0.254");
+    lab.ready();
+    let _server = serve(&lab, "b1", "tcp", "10.0.0.1:8080");
+    let wire = lab.capture("out2", "out2", "tcp");
+    // There is no way from `out2` to the client, which gets no answer: one seen there is enough.
+    lab.tcp_connect("out1", "198.51.100.1:80")
+        .expect_err("the answer goes to another machine");
+    wire.wait_for("the answer of the virtual address", |packet| {
+        packet
+            .contains("198.51.100.1.80 > 192.0.2.9.")
+            .then_some(())
+    });
+    let others = wire.packets();
+    assert!(
+        others
+            .iter()
+            .all(|packet| !packet.contains("10.0.0.1.8080")),
+        "{others:#?}"
+    );
+}

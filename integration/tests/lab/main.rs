@@ -101,7 +101,7 @@ scenarios! {
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
     mirror: gre_carries_copies_away erspan_is_set_up;
-    bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses a_port_bound_on_two_hosts
+    bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses two_routers_with_one_mac a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;
 }
 
@@ -159,12 +159,15 @@ scenarios! { @ newer_than_stock WEFT
     dns: names_of_ones_own;
 }
 
-// Of gateways, what stock northd of 23.03 does not do (ageing by network, zones apart at gateway ports), ...
+// Of gateways, what stock northd of 23.03 does not do (ageing by network, zones apart at gateway ports,
+// replies by another gateway port), ...
 scenarios! { @ gateways_of_our_northd WEFT
+    lb_gateway: replies_leave_by_another_gateway;
     ageing: networks_have_their_own_time;
     nat: zones_apart;
 }
 scenarios! { @ gateways_of_our_northd_alone WEFT_NORTHD
+    lb_gateway: replies_leave_by_another_gateway;
     ageing: networks_have_their_own_time;
     nat: zones_apart;
 }
