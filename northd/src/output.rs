@@ -246,10 +246,16 @@ pub struct ServiceMonitor {
     pub logical_port: Str,
     /// What is checked.
     pub ip: Str,
-    /// What is checked.
+    /// What is checked; 0 where there are no ports.
     pub port: u16,
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp` or `icmp`.
     pub protocol: Str,
+    /// `load-balancer`, `logical-switch-port` or `network-function`.
+    pub kind: &'static str,
+    /// Where checks of a network function go in; empty for others.
+    pub logical_input_port: Str,
+    /// Destination of the checks; empty for the port's own.
+    pub mac: Str,
     /// Source of the checks.
     pub src_mac: Str,
     /// Source of the checks.
@@ -459,6 +465,8 @@ pub enum Output {
     LrpPrefixes(Uuid, Set<Str>),
     /// `BFD.status`
     BfdStatus(Uuid, Str),
+    /// `Logical_Switch_Port_Health_Check.status`
+    PortCheckStatus(Uuid, Str),
     /// A key of `NB_Global.options` that northd sets.
     NbOption(Str, Str),
 }

@@ -441,6 +441,9 @@ pub mod priority {
     /// ACLs: below those of users: new connections that none of them is about.
     pub const ACL_DEFAULT: u16 = 1;
 
+    /// `ls_in_external_port`: answers to health checks that seem to come from a router.
+    pub const MONITOR_ANSWER: u16 = 110;
+
     /// `ls_in_l2_lkup`: a few protocols handled before all others.
     pub const L2_SPECIAL: u16 = 110;
     /// `ls_in_l2_lkup`: reports and queries of IGMP and MLD, where they are snooped.

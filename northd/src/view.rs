@@ -68,6 +68,7 @@ tables! { nb NbReads
     load_balancer load_balancer LoadBalancer
     load_balancer_group load_balancer_group LoadBalancerGroup
     health_check load_balancer_health_check LoadBalancerHealthCheck
+    port_check logical_switch_port_health_check LogicalSwitchPortHealthCheck
     template_var chassis_template_var ChassisTemplateVar
     dhcp_options dhcp_options DhcpOptions
     dhcp_relay dhcp_relay DhcpRelay

@@ -132,6 +132,63 @@ pub fn echo_reply(frame: &Frame<'_>, ttl: u8) -> Result<Vec<u8>, ParseError> {
     ))
 }
 
+/// What an echo message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Echo {
+    /// A request, or the reply to one.
+    pub request: bool,
+    /// Who asks.
+    pub identifier: u16,
+    /// Which of the asker's questions it is.
+    pub sequence: u16,
+}
+
+impl Echo {
+    /// The echo message that a packet carries, if its checksum is right.
+    #[must_use]
+    pub fn parse(ip: &Ip<'_>) -> Option<Echo> {
+        let kind = *ip.payload.first()?;
+        let request = match (ip.header, ip.protocol, kind) {
+            (IpHeader::V4 { .. }, protocol::ICMP, 8)
+            | (IpHeader::V6 { .. }, protocol::ICMPV6, 128) => true,
+            (IpHeader::V4 { .. }, protocol::ICMP, 0)
+            | (IpHeader::V6 { .. }, protocol::ICMPV6, 129) => false,
+            _ => return None,
+        };
+        let word = |at: usize| {
+            Some(u16::from_be_bytes(
+                ip.payload.get(at..at + 2)?.try_into().ok()?,
+            ))
+        };
+        let echo = Echo {
+            request,
+            identifier: word(4)?,
+            sequence: word(6)?,
+        };
+        let whole = !ip.later_fragment && checksum(ip.header, ip.protocol, ip.payload) == 0;
+        whole.then_some(echo)
+    }
+}
+
+/// The frame of an echo request without data.
+#[must_use]
+pub fn echo_request(
+    ethernet: &Ethernet,
+    ip: IpHeader,
+    ttl: u8,
+    identifier: u16,
+    sequence: u16,
+) -> Vec<u8> {
+    let (kind, protocol) = match ip {
+        IpHeader::V4 { .. } => (8, protocol::ICMP),
+        IpHeader::V6 { .. } => (128, protocol::ICMPV6),
+    };
+    let mut icmp = vec![kind, 0, 0, 0];
+    icmp.extend_from_slice(&identifier.to_be_bytes());
+    icmp.extend_from_slice(&sequence.to_be_bytes());
+    finish(ethernet, ip, ttl, protocol, icmp)
+}
+
 /// 0 when a received message is right.
 pub(crate) fn checksum(ip: IpHeader, protocol: u8, icmp: &[u8]) -> u16 {
     match ip {
@@ -153,4 +210,46 @@ pub(crate) fn finish(
     let mut ethernet = ethernet.clone();
     ethernet.ethertype = ip.ethertype();
     ethernet.frame(&ip.packet(protocol, ttl, &icmp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Mac;
+
+    #[test]
+    fn an_echo_request_is_read_back_and_answered() {
+        let v4 = IpHeader::V4 {
+            src: [10, 0, 0, 1].into(),
+            dst: [10, 0, 0, 2].into(),
+        };
+        let v6 = IpHeader::V6 {
+            src: "fd00::1".parse().unwrap(),
+            dst: "fd00::2".parse().unwrap(),
+        };
+        for ip in [v4, v6] {
+            let ethernet = Ethernet::new(Mac([2; 6]), Mac([4; 6]), ip.ethertype());
+            let request = echo_request(&ethernet, ip, 64, 0x1234, 7);
+            let frame = Frame::parse(&request).unwrap();
+            let echo = |bytes: &[u8]| {
+                let frame = Frame::parse(bytes).unwrap();
+                Echo::parse(&Ip::parse(&frame).unwrap())
+            };
+            let asked = Echo {
+                request: true,
+                identifier: 0x1234,
+                sequence: 7,
+            };
+            assert_eq!(echo(&request), Some(asked));
+            let reply = echo_reply(&frame, 64).unwrap();
+            let answered = Echo {
+                request: false,
+                ..asked
+            };
+            assert_eq!(echo(&reply), Some(answered));
+            let mut spoiled = reply;
+            *spoiled.last_mut().unwrap() ^= 1;
+            assert_eq!(echo(&spoiled), None);
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! Health checks: rows of Service_Monitor whose port is bound here are probed, and what comes of it is their status.
 //!
 //! A TCP service is online when it accepts a connection (which is reset at once), a UDP service when no ICMP error says
-//! that it is not there before the time is up. Guarantees: a status is written when it changes, after as many results
-//! in a row as `success_count` and `failure_count` say; a row that is not ours any more is forgotten.
+//! that it is not there before the time is up, a host when it answers an ICMP echo request, a network function when it
+//! lets one through: what goes in by one of its ports (`logical_input_port`) comes out by the other. Guarantees: a status
+//! is written when it changes, after as many results in a row as `success_count` and `failure_count` say; only the answer
+//! to the present probe counts; a row that is not ours any more is forgotten.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use weft_openflow::{Action, ActionList, Field, Message, PacketIn, PacketOut};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_ovsdb::txn::Txn;
+use weft_packet::icmp::{Echo, echo_request};
 use weft_packet::{Ethernet, Frame, Ip, IpHeader, Mac, protocol, transport};
 use weft_schemas::sb;
 
@@ -23,6 +26,9 @@ use crate::tables;
 
 /// Ports that probes come from.
 const FIRST_PORT: u16 = 32_768;
+const PORTS: u16 = 16_384;
+/// So many of the last probes may still be answered.
+const LATE: u16 = 8;
 
 /// The checks that are made here.
 #[derive(Debug, Default)]
@@ -41,6 +47,14 @@ struct Probe {
     status: Option<&'static str>,
 }
 
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
 /// What a row asks for.
 struct Wish<'a> {
     uuid: Uuid,
@@ -48,7 +62,9 @@ struct Wish<'a> {
     ip: IpAddr,
     source: IpAddr,
     port: u16,
-    udp: bool,
+    kind: Kind,
+    /// The network function lets it through; nobody answers.
+    passes: bool,
     datapath: u32,
     port_key: u32,
     mac: Mac,
@@ -65,45 +81,57 @@ fn count(row: &sb::ServiceMonitor, option: &str) -> i64 {
     number.filter(|n| *n > 0).unwrap_or(1)
 }
 
+/// The Ethernet address that a port has together with an IP address, or else its first one.
+fn mac_of(binding: &sb::PortBinding, ip: &str) -> Option<u64> {
+    let macs = || {
+        binding.mac.iter().filter_map(|text| {
+            let mac = text.split_whitespace().next()?;
+            Some((text, crate::address::parse_mac(mac)?))
+        })
+    };
+    let has_ip = |text: &Str| text.split_whitespace().any(|word| word == ip);
+    let with_ip = macs().find(|(text, _)| has_ip(text));
+    with_ip.or_else(|| macs().next()).map(|(_, mac)| mac)
+}
+
 impl<'a> Wish<'a> {
     /// If it is for us.
     fn of(core: &'a Core, uuid: Uuid, row: &'a sb::ServiceMonitor) -> Option<Wish<'a>> {
         let inputs = &core.inputs;
         let me = core.me()?.chassis?;
-        let binding = *inputs
-            .idx
-            .find(Index::PortByName, &*row.logical_port)
-            .first()?;
-        let binding = inputs.sb.port_binding.get(binding)?;
-        if binding.chassis != Some(me) {
-            return None;
-        }
-        let udp = match row.protocol.as_deref() {
-            Some("udp") => true,
-            None | Some("tcp") => false,
+        let here = |name: &Str| {
+            let binding = *inputs.idx.find(Index::PortByName, &**name).first()?;
+            let binding = inputs.sb.port_binding.get(binding)?;
+            (binding.chassis == Some(me)).then_some(binding)
+        };
+        let binding = here(&row.logical_port)?;
+        let passes = row.type_.as_deref() == Some("network-function");
+        let entry = match passes {
+            true => here(&row.logical_input_port)?,
+            false => binding,
+        };
+        let kind = match row.protocol.as_deref() {
+            _ if passes => Kind::Icmp,
+            Some("udp") => Kind::Udp,
+            Some("icmp") => Kind::Icmp,
+            None | Some("tcp") => Kind::Tcp,
             Some(_) => return None,
         };
-        let datapath = inputs.sb.datapath_binding.get(binding.datapath)?;
-        let macs = || {
-            binding.mac.iter().filter_map(|text| {
-                let mut words = text.split_whitespace();
-                Some((text, crate::address::parse_mac(words.next()?)?))
-            })
+        let datapath = inputs.sb.datapath_binding.get(entry.datapath)?;
+        let mac = match row.mac.is_empty() {
+            true => mac_of(binding, &row.ip)?,
+            false => crate::address::parse_mac(&row.mac)?,
         };
-        let has_ip = |text: &Str| text.split_whitespace().any(|word| word == &*row.ip);
-        let mac = macs()
-            .find(|(text, _)| has_ip(text))
-            .or_else(|| macs().next())?
-            .1;
         Some(Wish {
             uuid,
             row,
             ip: row.ip.parse().ok()?,
             source: row.src_ip.parse().ok()?,
             port: u16::try_from(row.port).ok()?,
-            udp,
+            kind,
+            passes,
             datapath: u32::try_from(datapath.tunnel_key).ok()?,
-            port_key: u32::try_from(binding.tunnel_key).ok()?,
+            port_key: u32::try_from(entry.tunnel_key).ok()?,
             mac: Mac::from_u64(mac),
             src_mac: Mac::from_u64(crate::address::parse_mac(&row.src_mac)?),
         })
@@ -127,13 +155,38 @@ impl<'a> Wish<'a> {
         Message::PacketOut(PacketOut::new(packet, actions))
     }
 
-    fn probe(&self, from_port: u16, sequence: u32) -> Option<Message> {
+    /// The probe that goes out with this number, from 32768 on.
+    fn probe(&self, number: u16) -> Option<Message> {
         let ip = self.header()?;
         let ethernet = Ethernet::new(self.src_mac, self.mac, ip.ethertype());
-        Some(self.send(match self.udp {
-            true => transport::udp(&ethernet, ip, TTL, from_port, self.port, &[]),
-            false => transport::tcp_syn(&ethernet, ip, TTL, from_port, self.port, sequence),
+        Some(self.send(match self.kind {
+            Kind::Udp => transport::udp(&ethernet, ip, TTL, number, self.port, &[]),
+            Kind::Icmp => echo_request(&ethernet, ip, TTL, self.identifier(), number),
+            Kind::Tcp => {
+                let sequence = self.uuid.short().wrapping_mul(u32::from(number) | 1);
+                transport::tcp_syn(&ethernet, ip, TTL, number, self.port, sequence)
+            }
         }))
+    }
+
+    /// Of the row's echo requests.
+    fn identifier(&self) -> u16 {
+        (self.uuid.short() >> 8) as u16
+    }
+
+    /// Whether it is an answer to a probe of this kind; which one, the number says.
+    fn is_answered_by(&self, heard: &Heard) -> bool {
+        let ours = match heard.what {
+            What::Port { kind, service } => kind == self.kind && service == self.port,
+            What::Echo {
+                request,
+                identifier,
+            } => {
+                self.kind == Kind::Icmp && request == self.passes && identifier == self.identifier()
+            }
+        };
+        let from = if self.passes { self.source } else { self.ip };
+        ours && from == heard.from
     }
 }
 
@@ -150,7 +203,7 @@ impl Monitors {
             let probe = self.probes.entry(uuid).or_insert_with(|| Probe {
                 due: now,
                 waiting: false,
-                from_port: FIRST_PORT + (uuid.short() % 16_384) as u16,
+                from_port: FIRST_PORT + (uuid.short() % u32::from(PORTS)) as u16,
                 row: 0,
                 status: None,
             });
@@ -158,15 +211,14 @@ impl Monitors {
                 continue;
             }
             if probe.waiting {
-                probe.result(&wish, wish.udp, now);
+                probe.result(&wish, wish.kind == Kind::Udp, now);
                 continue;
             }
             probe.waiting = true;
             probe.due = now + seconds(row, "timeout", 3);
             // Another port every time: what is left of an earlier probe is not taken for an answer to this one.
-            probe.from_port = FIRST_PORT + (probe.from_port - FIRST_PORT + 1) % 16_384;
-            let sequence = uuid.short().wrapping_mul(u32::from(probe.from_port) | 1);
-            send.extend(wish.probe(probe.from_port, sequence));
+            probe.from_port = FIRST_PORT + (probe.from_port - FIRST_PORT + 1) % PORTS;
+            send.extend(wish.probe(probe.from_port));
         }
         self.probes.retain(|uuid, _| ours.contains(uuid));
         send
@@ -184,23 +236,23 @@ impl Monitors {
         let ip = Ip::parse(&frame).ok()?;
         let heard = Heard::of(&ip)?;
         let rows = core.inputs.sb.service_monitor.iter();
-        let mut rows = rows.filter(|(_, row)| {
-            row.logical_port == binding.logical_port && i64::from(heard.service) == row.port
-        });
+        let mut rows = rows.filter(|(_, row)| row.logical_port == binding.logical_port);
         let wish = rows.find_map(|(uuid, row)| {
             let wish = Wish::of(core, uuid, row)?;
-            (wish.udp == heard.udp && wish.ip == heard.from).then_some(wish)
+            wish.is_answered_by(&heard).then_some(wish)
         })?;
         let probe = self.probes.get_mut(&wish.uuid)?;
         let mut send = Vec::new();
-        if heard.accepted {
+        // A router, in whose name is probed, may have connections of its own.
+        let ours = probe.has_sent(heard.number);
+        if ours && heard.accepted && wish.kind == Kind::Tcp {
             // Nobody wants the connection: the service need not wait for more.
             let ethernet =
                 Ethernet::new(wish.src_mac, frame.ethernet.src, frame.ethernet.ethertype);
             let reset = transport::tcp_reset(&ethernet, ip.header.reversed(), TTL, &ip);
             send.extend(reset.ok().map(|reset| wish.send(reset)));
         }
-        if probe.waiting && probe.from_port == heard.to_port {
+        if probe.waiting && probe.from_port == heard.number {
             probe.result(&wish, heard.accepted, now);
         }
         Some(send)
@@ -232,6 +284,11 @@ impl Monitors {
 }
 
 impl Probe {
+    /// Whether it was one of the last probes.
+    fn has_sent(&self, number: u16) -> bool {
+        self.from_port.wrapping_sub(number) % PORTS < LATE
+    }
+
     fn result(&mut self, wish: &Wish<'_>, good: bool, now: Instant) {
         self.waiting = false;
         self.due = now + seconds(wish.row, "interval", 5);
@@ -250,13 +307,19 @@ impl Probe {
 /// What an answer says.
 #[derive(Debug, PartialEq, Eq)]
 struct Heard {
-    udp: bool,
     from: IpAddr,
-    /// The port of the service.
-    service: u16,
-    /// The port the probe came from.
-    to_port: u16,
+    what: What,
+    /// The number of the probe.
+    number: u16,
     accepted: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    /// The service at a port answers, or another says that it is not there.
+    Port { kind: Kind, service: u16 },
+    /// An echo reply, or the request itself.
+    Echo { request: bool, identifier: u16 },
 }
 
 fn port_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -273,26 +336,42 @@ impl Heard {
             let flags = *ip.payload.get(13)?;
             let accepted = flags & (SYN | ACK) == SYN | ACK;
             return (accepted || flags & RST != 0).then_some(Heard {
-                udp: false,
                 from,
-                service: port_at(ip.payload, 0)?,
-                to_port: port_at(ip.payload, 2)?,
+                what: What::Port {
+                    kind: Kind::Tcp,
+                    service: port_at(ip.payload, 0)?,
+                },
+                number: port_at(ip.payload, 2)?,
                 accepted,
             });
         }
+        if let Some(echo) = Echo::parse(ip) {
+            return Some(Heard {
+                from,
+                what: What::Echo {
+                    request: echo.request,
+                    identifier: echo.identifier,
+                },
+                number: echo.sequence,
+                accepted: true,
+            });
+        }
         // Destination unreachable, with the datagram that could not be delivered.
-        let inner_at = match (ip.header, ip.protocol, *ip.payload.first()?) {
-            (IpHeader::V4 { .. }, protocol::ICMP, 3) => {
-                8 + usize::from(ip.payload.get(8)? & 15) * 4
-            }
-            (IpHeader::V6 { .. }, protocol::ICMPV6, 1) => 8 + 40,
+        let (inner_protocol, inner_at) = match (ip.header, ip.protocol, *ip.payload.first()?) {
+            (IpHeader::V4 { .. }, protocol::ICMP, 3) => (
+                *ip.payload.get(8 + 9)?,
+                8 + usize::from(ip.payload.get(8)? & 15) * 4,
+            ),
+            (IpHeader::V6 { .. }, protocol::ICMPV6, 1) => (*ip.payload.get(8 + 6)?, 8 + 40),
             _ => return None,
         };
-        Some(Heard {
-            udp: true,
+        (inner_protocol == protocol::UDP).then_some(Heard {
             from,
-            service: port_at(ip.payload, inner_at + 2)?,
-            to_port: port_at(ip.payload, inner_at)?,
+            what: What::Port {
+                kind: Kind::Udp,
+                service: port_at(ip.payload, inner_at + 2)?,
+            },
+            number: port_at(ip.payload, inner_at)?,
             accepted: false,
         })
     }
@@ -320,14 +399,64 @@ mod tests {
         let seen = Ip::parse(&frame).unwrap();
         let reset = transport::tcp_reset(&ethernet, ip.reversed(), TTL, &seen).unwrap();
         let refused = Heard {
-            udp: false,
             from: b.into(),
-            service: 80,
-            to_port: 1234,
+            what: What::Port {
+                kind: Kind::Tcp,
+                service: 80,
+            },
+            number: 1234,
             accepted: false,
         };
         assert_eq!(heard(&reset), Some(refused));
         let udp = transport::udp(&ethernet, ip, TTL, 1234, 53, &[]);
         assert_eq!(heard(&udp), None);
+    }
+
+    #[test]
+    fn an_error_is_an_answer_only_to_a_datagram() {
+        let (a, b) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let ip = IpHeader::V4 { src: a, dst: b };
+        let ethernet = Ethernet::new(Mac([2; 6]), Mac([4; 6]), ip.ethertype());
+        let about = |packet: &[u8]| {
+            let frame = Frame::parse(packet).unwrap();
+            let seen = Ip::parse(&frame).unwrap();
+            let unreachable = super::super::icmp::V4_HOST_UNREACHABLE;
+            weft_packet::icmp::error(&ethernet, ip.reversed(), TTL, unreachable, &seen)
+        };
+        let refused = Heard {
+            from: b.into(),
+            what: What::Port {
+                kind: Kind::Udp,
+                service: 53,
+            },
+            number: 1234,
+            accepted: false,
+        };
+        let udp = transport::udp(&ethernet, ip, TTL, 1234, 53, &[]);
+        assert_eq!(heard(&about(&udp)), Some(refused));
+        let syn = transport::tcp_syn(&ethernet, ip, TTL, 1234, 53, 7);
+        assert_eq!(heard(&about(&syn)), None);
+        assert_eq!(heard(&about(&echo_request(&ethernet, ip, TTL, 1, 2))), None);
+    }
+
+    #[test]
+    fn an_echo_says_which_probe_it_was() {
+        let (a, b) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+        let ip = IpHeader::V6 { src: a, dst: b };
+        let ethernet = Ethernet::new(Mac([2; 6]), Mac([4; 6]), ip.ethertype());
+        let request = echo_request(&ethernet, ip, TTL, 77, 32_769);
+        let came_through = |request, from: std::net::Ipv6Addr| Heard {
+            from: from.into(),
+            what: What::Echo {
+                request,
+                identifier: 77,
+            },
+            number: 32_769,
+            accepted: true,
+        };
+        assert_eq!(heard(&request), Some(came_through(true, a)));
+        let frame = Frame::parse(&request).unwrap();
+        let reply = weft_packet::icmp::echo_reply(&frame, TTL).unwrap();
+        assert_eq!(heard(&reply), Some(came_through(false, b)));
     }
 }

@@ -16,6 +16,7 @@ pub mod ipam;
 pub mod lb;
 pub mod meter;
 pub mod mirror;
+pub mod monitor;
 pub mod multicast;
 pub mod nat_addresses;
 pub mod nested;
@@ -84,6 +85,7 @@ pub fn all() -> impl Iterator<Item = &'static Entry> {
         acl::KINDS,
         router::KINDS,
         lb::KINDS,
+        monitor::KINDS,
         multicast::KINDS,
         dhcp::KINDS,
     ]

@@ -136,6 +136,7 @@ impl Sync {
             | Output::LspDynamic(..)
             | Output::LspTag(..)
             | Output::BfdStatus(..)
+            | Output::PortCheckStatus(..)
             | Output::LrpPrefixes(..)
             | Output::NbOption(..) => {
                 self.north.output(output, present);

@@ -1,5 +1,5 @@
-//! Northbound columns that northd fills: `up`, `dynamic_addresses` and `tag` of switch ports, options of `NB_Global`,
-//! and how far configuration has come.
+//! Northbound columns that northd fills: `up`, `dynamic_addresses` and `tag` of switch ports, what became of their health
+//! checks, options of `NB_Global`, and how far configuration has come.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +26,8 @@ pub struct North {
     bfds: FxHashMap<Uuid, Str>,
     /// `Logical_Router_Port.ipv6_prefix`
     prefixes: FxHashMap<Uuid, Set<Str>>,
+    /// `Logical_Switch_Port_Health_Check.status`
+    checks: FxHashMap<Uuid, Str>,
     dirty: BTreeSet<Uuid>,
     global_dirty: bool,
     /// Sequence numbers and timestamps to be written.
@@ -40,6 +42,7 @@ impl Default for North {
             options: FxHashMap::default(),
             bfds: FxHashMap::default(),
             prefixes: FxHashMap::default(),
+            checks: FxHashMap::default(),
             dirty: BTreeSet::new(),
             global_dirty: true,
             cfg: super::cfg::Progress::default(),
@@ -82,6 +85,14 @@ impl North {
                 }
                 row
             }
+            Output::PortCheckStatus(row, status) => {
+                if present {
+                    self.checks.insert(*row, status.clone());
+                } else if self.checks.get(row) == Some(status) {
+                    self.checks.remove(row);
+                }
+                row
+            }
             Output::LrpPrefixes(row, given) => {
                 if present {
                     self.prefixes.insert(*row, given.clone());
@@ -116,6 +127,9 @@ impl North {
             nb::Change::LogicalRouterPort(c) if self.prefixes.contains_key(&c.uuid) => {
                 self.dirty.insert(c.uuid);
             }
+            nb::Change::LogicalSwitchPortHealthCheck(c) => {
+                self.dirty.insert(c.uuid);
+            }
             nb::Change::NbGlobal(_) => self.global_dirty = true,
             _ => {}
         }
@@ -126,6 +140,7 @@ impl North {
         self.dirty
             .extend(self.ports.keys().chain(self.bfds.keys()).copied());
         self.dirty.extend(self.prefixes.keys().copied());
+        self.dirty.extend(self.checks.keys().copied());
         self.global_dirty = true;
     }
 
@@ -157,6 +172,10 @@ impl North {
             }
             if let Some(have) = db.logical_router_port.get(uuid) {
                 self.flush_prefixes(txn, uuid, have);
+                continue;
+            }
+            if let Some(have) = db.logical_switch_port_health_check.get(uuid) {
+                self.flush_check(txn, uuid, have);
                 continue;
             }
             let Some(have) = db.logical_switch_port.get(uuid) else {
@@ -204,6 +223,18 @@ impl North {
                 ..Default::default()
             };
             txn.update(uuid, &row, nb::bfd::STATUS);
+            txn.may_cut();
+        }
+    }
+
+    fn flush_check(&self, txn: &mut Txn, uuid: Uuid, have: &nb::LogicalSwitchPortHealthCheck) {
+        let want = self.checks.get(&uuid);
+        if want.is_some() && have.status.as_ref() != want {
+            let row = nb::LogicalSwitchPortHealthCheck {
+                status: want.cloned(),
+                ..Default::default()
+            };
+            txn.update(uuid, &row, nb::logical_switch_port_health_check::STATUS);
             txn.may_cut();
         }
     }

@@ -5,7 +5,13 @@ use weft_schemas::nb;
 use super::Random;
 use super::dice::{BOOLS, CHASSIS, Dice, GROUPS, IPS, NAMES, NUMBERS};
 
-const MAPPINGS: &[&str] = &["p0:10.0.0.253", "p1:[fd00::253]", "p2:10.0.0.252", "bad"];
+const MAPPINGS: &[&str] = &[
+    "p0:10.0.0.253",
+    "p1:[fd00::253]",
+    "p2:10.0.0.252",
+    "p1:10.0.0.254",
+    "bad",
+];
 
 const BACKENDS: &[&str] = &[
     "10.0.0.1:8080,10.0.0.2:80",

@@ -126,6 +126,7 @@ databases! {
         8 LoadBalancer load_balancer
         4 LoadBalancerGroup load_balancer_group
         3 LoadBalancerHealthCheck load_balancer_health_check
+        3 LogicalSwitchPortHealthCheck logical_switch_port_health_check
         2 ChassisTemplateVar chassis_template_var
         3 Dns dns
         6 DhcpOptions dhcp_options

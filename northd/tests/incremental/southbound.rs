@@ -22,8 +22,8 @@ impl Random for sb::ServiceMonitor {
     fn random(d: &mut Dice) -> Self {
         sb::ServiceMonitor {
             ip: d.pick(IPS),
-            port: [80, 8080][d.below(2) as usize],
-            protocol: d.maybe(90, &["tcp", "udp"]),
+            port: [80, 8080, 0][d.below(3) as usize],
+            protocol: d.maybe(90, &["tcp", "udp", "icmp"]),
             logical_port: d.pick(PORTS),
             status: d.maybe(80, &["online", "offline", "error"]),
             ..Default::default()

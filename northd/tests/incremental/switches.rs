@@ -54,6 +54,19 @@ impl Random for nb::LogicalSwitch {
     }
 }
 
+impl Random for nb::LogicalSwitchPortHealthCheck {
+    fn random(d: &mut Dice) -> Self {
+        nb::LogicalSwitchPortHealthCheck {
+            protocol: d.pick(&["tcp", "udp", "icmp"]),
+            src_ip: d.pick(&["10.0.0.250", "10.0.0.254", "fd00::1", "bad"]),
+            port: [0, 80, 8080][d.below(3) as usize],
+            address: d.pick(&["", "", "10.0.0.1", "fd00::2", "bad"]),
+            options: d.map(&[("interval", NUMBERS)], 40),
+            ..Default::default()
+        }
+    }
+}
+
 impl Random for nb::LogicalSwitchPort {
     fn random(d: &mut Dice) -> Self {
         nb::LogicalSwitchPort {
@@ -74,6 +87,11 @@ impl Random for nb::LogicalSwitchPort {
                 "odd",
             ]),
             mirror_rules: d.anys::<nb::Mirror>(2),
+            health_checks: if d.chance(25) {
+                d.anys::<nb::LogicalSwitchPortHealthCheck>(2)
+            } else {
+                Default::default()
+            },
             options: d.map(
                 &[
                     ("router-port", ROUTER_PORTS),

@@ -4,21 +4,17 @@
 //! backend; chassis write its status; a backend is left out while its status is neither online nor empty. The source
 //! address of the checks is answered for on the switch of the backend.
 
-use std::sync::Arc;
-
-use weft_lang::action::{CallName, Endpoint, NestedKind, Proto};
-use weft_lang::{Action, Expr, field, pred};
-use weft_ovsdb::model::{Str, Uuid};
+use weft_lang::action::{Endpoint, Proto};
+use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::place::{GroupPlaces, ListedPlaces, places_of};
-use super::vip::{Backend, Check, Parsed, Vip, balancer};
+use super::vip::{Backend, Parsed, Vip, balancer};
 use crate::address::Mac;
+use crate::features::acl::state::SwitchAcls;
 use crate::features::global::Global;
-use crate::features::switch::{arp_answer, arp_request_for, nd_answer, solicitation_for};
-use crate::index::{ByName, monitor_name};
-use crate::output::{Output, ServiceMonitor};
-use crate::pipeline::Stage;
+use crate::features::monitor::{Check, Probe, status};
+use crate::features::router::port::Ports;
 use crate::program::{Cx, Feature, Key, Per};
 
 /// Per load balancer.
@@ -32,6 +28,8 @@ impl Feature for Checks {
         GroupPlaces::NAME,
         ListedPlaces::NAME,
         Global::NAME,
+        Ports::NAME,
+        SwitchAcls::NAME,
     ];
 
     fn run(cx: &Cx<'_>, key: Key) {
@@ -52,10 +50,8 @@ impl Feature for Checks {
         };
         for vip in &lb.vips {
             for backend in &vip.backends {
-                if let (Some(check), Some(proto), Some(port)) =
-                    (&backend.check, vip.proto, backend.endpoint.port)
-                {
-                    monitor(cx, lb.uuid, *mac, (proto, &backend.endpoint, port), check);
+                if let (Some(check), Some(probe)) = (&backend.check, probe(vip, backend)) {
+                    monitor(cx, lb.uuid, *mac, (probe, &backend.endpoint), check);
                 }
             }
         }
@@ -66,8 +62,8 @@ fn monitor(
     cx: &Cx<'_>,
     lb: Uuid,
     mac: Mac,
-    (proto, endpoint, port): (Proto, &Endpoint, u16),
-    check: &Check,
+    (probe, endpoint): (Probe, &Endpoint),
+    check: &super::vip::Check,
 ) {
     let Some((lsp, switch)) = cx
         .lsp_named(&check.logical_port)
@@ -84,48 +80,36 @@ fn monitor(
         cx.diagnose::<nb::LoadBalancer>(&name, lb, "ip_port_mappings", message);
         return;
     };
-    cx.emit(Output::ServiceMonitor(Arc::new(ServiceMonitor {
-        logical_port: check.logical_port.clone(),
-        ip: endpoint.ip.to_string().into(),
-        port,
-        protocol: proto.name().into(),
-        src_mac: mac.to_string().into(),
-        src_ip: check.source.to_string().into(),
-        options: check.options.clone(),
-    })));
-    let (match_, actions): (_, Vec<Action>) = match check.source {
-        std::net::IpAddr::V4(ip) => (arp_request_for(ip), arp_answer(mac)),
-        std::net::IpAddr::V6(ip) => (solicitation_for(ip), nd_answer(NestedKind::NdNa, mac, ip)),
+    let check = Check {
+        switch,
+        lsp,
+        port: &check.logical_port,
+        ip: endpoint.ip,
+        probe,
+        source: check.source,
+        kind: "load-balancer",
+        options: &check.options,
     };
-    cx.flow(switch, Stage::LsInArpRsp, 110, match_, actions, Some(lsp));
-    // Answers are for the controller that asked.
-    let answer = Expr::all([
-        field::ETH_DST.in_set("svc_monitor_mac"),
-        Expr::any([pred::TCP, pred::ICMP, pred::ICMP6]),
-    ]);
-    let handle = [Action::call(CallName::HandleSvcCheck, [field::INPORT])];
-    cx.flow(switch, Stage::LsInL2Lkup, 110, answer, handle, None);
+    check.make(cx, mac);
+}
+
+/// How a backend is checked.
+fn probe(vip: &Vip, backend: &Backend) -> Option<Probe> {
+    match (vip.proto?, backend.endpoint.port?) {
+        (Proto::Tcp, port) => Some(Probe::Tcp(port)),
+        (Proto::Udp, port) => Some(Probe::Udp(port)),
+        (Proto::Sctp, _) => None,
+    }
 }
 
 /// Whether a backend may have new connections.
 pub fn is_active(cx: &Cx<'_>, vip: &Vip, backend: &Backend) -> bool {
-    let (Some(check), Some(proto), Some(port)) = (&backend.check, vip.proto, backend.endpoint.port)
-    else {
+    let (Some(check), Some(probe)) = (&backend.check, probe(vip, backend)) else {
         return true;
     };
-    let name: Str = monitor_name(
-        &check.logical_port,
-        &backend.endpoint.ip.to_string(),
-        i64::from(port),
-        proto.name(),
-    );
-    let rows = cx.by_name(ByName::ServiceMonitor, &name);
-    rows.iter().all(|row| {
-        let status = cx
-            .service_monitor(*row)
-            .and_then(|row| row.status().clone());
-        status.is_none_or(|status| matches!(&*status, "online" | ""))
-    })
+    let ip = backend.endpoint.ip.to_string();
+    let status = status(cx, &check.logical_port, &ip, probe);
+    status.is_none_or(|status| &*status == "online")
 }
 
 /// The backends that may have new connections.

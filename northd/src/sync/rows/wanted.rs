@@ -253,6 +253,7 @@ impl Rows {
             | Output::Expires { .. }
             | Output::RemovalLimit(..)
             | Output::BfdStatus(..)
+            | Output::PortCheckStatus(..)
             | Output::LrpPrefixes(..)
             | Output::NbOption(..) => {
                 return;

@@ -408,8 +408,10 @@ fn put_ip_multicast(txn: &mut Txn, db: &sb::Db, uuid: Uuid, datapath: Uuid, want
 fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
     use sb::service_monitor as column;
     let row = sb::ServiceMonitor {
-        type_: Some("load-balancer".into()),
+        type_: Some(want.kind.into()),
         ip: want.ip.clone(),
+        mac: want.mac.clone(),
+        logical_input_port: want.logical_input_port.clone(),
         port: i64::from(want.port),
         protocol: Some(want.protocol.clone()),
         logical_port: want.logical_port.clone(),
@@ -420,9 +422,11 @@ fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
     };
     let mask = column::TYPE
         | column::IP
+        | column::MAC
         | column::PORT
         | column::PROTOCOL
         | column::LOGICAL_PORT
+        | column::LOGICAL_INPUT_PORT
         | column::SRC_MAC
         | column::SRC_IP
         | column::OPTIONS;
