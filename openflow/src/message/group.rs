@@ -248,9 +248,7 @@ impl Group {
                 continue;
             }
             value.skip(4)?;
-            let name = String::from_utf8_lossy(value.take(16)?)
-                .trim_end_matches('\0')
-                .to_owned();
+            let name = super::misc::text(value.take(16)?);
             let param = value.u64()?;
             out.selection = match &name[..] {
                 "" => None,

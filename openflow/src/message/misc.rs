@@ -36,9 +36,7 @@ impl PortDesc {
         let mut mac = [0; 6];
         mac.copy_from_slice(r.take(6)?);
         r.skip(2)?;
-        let name = r.take(16)?;
-        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-        let name = String::from_utf8_lossy(&name[..end]).into_owned();
+        let name = text(r.take(16)?);
         let (config, state) = (r.u32()?, r.u32()?);
         let mut speed_kbps = 0;
         while let Some((kind, mut value)) = next_property(&mut r, "port property")? {
@@ -75,6 +73,15 @@ impl PortDesc {
         });
         out.patch_len(start + 4, start);
     }
+}
+
+/// The text up to the first zero byte. What is no UTF-8 is replaced byte by byte, so that it does not grow.
+pub(super) fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    let chunks = bytes[..end].utf8_chunks();
+    chunks.fold(String::new(), |text, chunk| {
+        text + chunk.valid() + &"?".repeat(chunk.invalid().len())
+    })
 }
 
 /// What happened to a port.
@@ -411,3 +418,14 @@ const NICIRA_ERRORS: &[(u16, u16, &str)] = &[
     (0, 40, "NXFMFC_INVALID_TLV_FIELD"),
     (0, 41, "NXTTMFC_INVALID_TLV_DEL"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn a_name_of_other_bytes_stays_as_long_as_it_is() {
+        assert_eq!(text(b"eth0\0junk"), "eth0");
+        assert_eq!(text(&[0xff, b'j', 0xc3, 0xa4, 0xe2, 0x82]), "?j\u{e4}??");
+    }
+}
