@@ -81,6 +81,8 @@ fn announced(cx: &Cx<'_, Controller>, key: Key) {
                 }
             }
         }
+        // One that is at two places would be told of at both.
+        "" if !row.additional_chassis().is_empty() => {}
         "" if row.parent_port().is_none() && is_plugged(cx, uuid) => {
             for (mac, what) in row.mac().iter().filter_map(|text| of_port(text)) {
                 say(mac, what);

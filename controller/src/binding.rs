@@ -3,13 +3,18 @@
 //! A port with an interface here is ours unless `requested-chassis` names somebody else. If another chassis takes it from
 //! us while the interface is still here, both sides would go on taking it from each other for ever: we yield, say so, and
 //! claim again once the other side lets go or the interface is plugged anew.
+//!
+//! `requested-chassis` may name several: the first is the port's main place, the others (where a migrating machine's twin
+//! is about to run) have it as well and say so in `additional_chassis`.
 
 use std::sync::Arc;
 
 use weft_engine::{Cx, Kind};
+use weft_openflow::{Field, Match};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::sb;
 
+use crate::activation::{self, Waits};
 use crate::announced::ANNOUNCED;
 use crate::bridge::{BRIDGE, IntegrationBridge};
 use crate::config::{ME, Me};
@@ -20,6 +25,7 @@ use crate::index::Index;
 use crate::local_datapaths::{LINK, SEED};
 use crate::patch::PATCH;
 use crate::physical::PORT;
+use crate::physical::VLAN_PRESENT;
 use crate::physical::chassis_mac::CHASSIS_MAC;
 use crate::physical::port_security::PORT_SECURITY;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
@@ -63,7 +69,57 @@ pub struct Attachment {
     pub tag: Option<u16>,
     /// The port binding of the VIF around a container.
     pub parent: Option<Uuid>,
+    /// What the machine must be heard to say before the port is let in.
+    pub waits: Waits,
 }
+
+impl Attachment {
+    /// Matches what comes by it.
+    pub(crate) fn from(&self) -> Match {
+        let from = Match::any().with(Field::InPort, self.ofport);
+        match self.tag {
+            Some(tag) => from.with(Field::VlanVid, VLAN_PRESENT | u32::from(tag)),
+            None => from,
+        }
+    }
+
+    /// By an OpenFlow port, with packets as they are.
+    fn plain(ofport: u32) -> Attachment {
+        Attachment {
+            ofport,
+            tag: None,
+            parent: None,
+            waits: Waits::default(),
+        }
+    }
+}
+
+/// What a port's options let this chassis be to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Its place.
+    Main,
+    /// One more of its places.
+    Additional,
+    /// Nothing: others are named.
+    None,
+}
+
+/// What `requested-chassis` among a port's options says of this chassis.
+pub fn role(requested: Option<&Str>, me: &Me) -> Role {
+    let Some(list) = requested.filter(|list| !list.is_empty()) else {
+        return Role::Main;
+    };
+    let mut names = list.split(',').map(str::trim);
+    match names.position(|name| name == &*me.name || name == &*me.hostname) {
+        Some(0) => Role::Main,
+        Some(_) => Role::Additional,
+        None => Role::None,
+    }
+}
+
+/// The option that [`role`] reads.
+pub const REQUESTED: &str = "requested-chassis";
 
 /// A port that is bound here and whose row should say so.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,8 +132,10 @@ pub struct Claim {
     pub iface: Option<Uuid>,
     /// Its OpenFlow port; a new one means that it has been plugged anew.
     pub ofport: Option<u32>,
-    /// Whether Port_Binding.chassis should say that we have it (not so for a localport).
-    pub bind: bool,
+    /// As what the row should name us (not so for a localport).
+    pub bind: Role,
+    /// Whether the machine has been heard on this additional chassis, so that the row should say so.
+    pub activated: bool,
 }
 
 /// Nests no deeper than this: containers in containers are made by mistake only.
@@ -112,6 +170,7 @@ fn binding(cx: &Cx<'_, Controller>, key: Key) {
             iface,
             ofport,
             bind,
+            activated: cx.activated(uuid),
         })));
     }
     cx.publish(found.place);
@@ -155,7 +214,7 @@ fn demand_consequences(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>, place:
 struct Found {
     place: Place,
     /// Its interface, if it has one, and whether the southbound should name us; none for ports that are not claimed.
-    claim: Option<(Option<Uuid>, bool)>,
+    claim: Option<(Option<Uuid>, Role)>,
     /// Whether its being here makes its datapath local.
     seeds: bool,
 }
@@ -177,21 +236,16 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
         "" | "virtual" => vif(cx, me, row, depth),
         "localport" => match interface(cx, row) {
             Some((iface, ofport)) => Found {
-                place: Place::Here(Attachment {
-                    ofport,
-                    tag: None,
-                    parent: None,
-                }),
-                claim: Some((Some(iface), false)),
+                place: Place::Here(Attachment::plain(ofport)),
+                claim: Some((Some(iface), Role::None)),
                 seeds: false,
             },
             None => Found::unclaimed(Place::Nowhere),
         },
         "localnet" => match patch_ofport(cx, row.logical_port()) {
             Some(ofport) => Found::unclaimed(Place::Here(Attachment {
-                ofport,
                 tag: tag(row),
-                parent: None,
+                ..Attachment::plain(ofport)
             })),
             None => Found::unclaimed(Place::Coming),
         },
@@ -205,7 +259,7 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
         {
             Some(_) => Found {
                 place: Place::HereLogical,
-                claim: Some((None, true)),
+                claim: Some((None, Role::Main)),
                 seeds: true,
             },
             None => Found::unclaimed(elsewhere(me, row)),
@@ -213,27 +267,26 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
         "l2gateway" if names_us(row.options().get("l2gateway-chassis"), me) => {
             let place = match patch_ofport(cx, row.logical_port()) {
                 Some(ofport) => Place::Here(Attachment {
-                    ofport,
                     tag: tag(row),
-                    parent: None,
+                    ..Attachment::plain(ofport)
                 }),
                 None => Place::Coming,
             };
             Found {
                 place,
-                claim: Some((None, true)),
+                claim: Some((None, Role::Main)),
                 seeds: true,
             }
         }
         "l3gateway" if names_us(row.options().get("l3gateway-chassis"), me) => Found {
             place: Place::HereLogical,
-            claim: Some((None, true)),
+            claim: Some((None, Role::Main)),
             seeds: true,
         },
         kind @ ("chassisredirect" | "external") => match gateway(cx, me, row) {
             Some(chassis) if Some(chassis) == me.chassis => Found {
                 place: Place::HereLogical,
-                claim: Some((None, true)),
+                claim: Some((None, Role::Main)),
                 seeds: true,
             },
             // At once, not only when the new gateway has told the southbound.
@@ -249,7 +302,8 @@ fn vif<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8
     if &**row.type_() == "virtual" {
         return virtual_port(cx, me, row, depth);
     }
-    if !requested_here(me, row) {
+    let role = role(row.options().get(REQUESTED), me);
+    if role == Role::None {
         if interface(cx, row).is_some() {
             cx.diagnose(port_diagnostic(
                 row,
@@ -259,7 +313,7 @@ fn vif<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8
         }
         return Found::unclaimed(elsewhere(me, row));
     }
-    if cx.yielded(row.uuid()) {
+    if role == Role::Main && cx.yielded(row.uuid()) {
         cx.diagnose(port_diagnostic(
             row,
             "chassis",
@@ -268,16 +322,15 @@ fn vif<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8
         return Found::unclaimed(elsewhere(me, row));
     }
     if let Some(parent) = row.parent_port().as_ref().filter(|p| !p.is_empty()) {
-        return container(cx, me, row, parent, depth);
+        return container(cx, me, row, parent, role, depth);
     }
     match interface(cx, row) {
         Some((iface, ofport)) => Found {
             place: Place::Here(Attachment {
-                ofport,
-                tag: None,
-                parent: None,
+                waits: activation::waits(cx, me, row, role),
+                ..Attachment::plain(ofport)
             }),
-            claim: Some((Some(iface), true)),
+            claim: Some((Some(iface), role)),
             seeds: true,
         },
         None => Found::unclaimed(elsewhere(me, row)),
@@ -290,6 +343,7 @@ fn container<'y>(
     me: &Me,
     row: PortRef<'_, '_, 'y>,
     parent: &Str,
+    role: Role,
     depth: u8,
 ) -> Found {
     let Some(tag) = tag(row) else {
@@ -316,8 +370,9 @@ fn container<'y>(
                 ofport,
                 tag: Some(tag),
                 parent: Some(parent),
+                waits: activation::waits(cx, me, row, role),
             }),
-            claim: Some((None, true)),
+            claim: Some((None, role)),
             seeds: true,
         },
         Some(_) => {
@@ -362,7 +417,7 @@ fn virtual_port<'y>(
     }) {
         Some(_) => Found {
             place: Place::HereLogical,
-            claim: Some((None, true)),
+            claim: Some((None, Role::Main)),
             seeds: true,
         },
         None => Found::unclaimed(elsewhere(me, row)),
@@ -371,10 +426,26 @@ fn virtual_port<'y>(
 
 /// What the southbound says of a port that is not here.
 fn elsewhere(me: &Me, row: PortRef<'_, '_, '_>) -> Place {
-    match *row.chassis() {
-        Some(chassis) if Some(chassis) != me.chassis => Place::Remote(chassis),
-        _ => Place::Nowhere,
+    match others(me, row).first() {
+        Some(&chassis) => Place::Remote(chassis),
+        None => Place::Nowhere,
     }
+}
+
+/// All other chassis that have a port, the main one first.
+pub(crate) fn others(me: &Me, row: PortRef<'_, '_, '_>) -> Vec<Uuid> {
+    let all = row
+        .chassis()
+        .iter()
+        .chain(row.additional_chassis().iter())
+        .copied();
+    let mut others: Vec<Uuid> = Vec::new();
+    for chassis in all.filter(|chassis| Some(*chassis) != me.chassis) {
+        if !others.contains(&chassis) {
+            others.push(chassis);
+        }
+    }
+    others
 }
 
 /// The interface of a VIF or localport, with its OpenFlow port; the one with the lowest port if there are several.
@@ -408,17 +479,6 @@ fn patch_ofport(cx: &Cx<'_, Controller>, name: &str) -> Option<u32> {
         .find_map(|&port| ofport_of(cx, port))
 }
 
-/// Whether the port may be bound here.
-fn requested_here(me: &Me, row: PortRef<'_, '_, '_>) -> bool {
-    match row.options().nonempty("requested-chassis") {
-        None => true,
-        Some(list) => list
-            .split(',')
-            .map(str::trim)
-            .any(|name| name == &*me.name || name == &*me.hostname),
-    }
-}
-
 fn names_us(name: Option<&Str>, me: &Me) -> bool {
     name.is_some_and(|name| *name == me.name)
 }
@@ -449,11 +509,36 @@ fn gateway<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>) -> Op
     ha::active(cx, me, &members)
 }
 
-fn port_diagnostic(row: PortRef<'_, '_, '_>, column: &'static str, message: String) -> Diagnostic {
+pub(crate) fn port_diagnostic(
+    row: PortRef<'_, '_, '_>,
+    column: &'static str,
+    message: String,
+) -> Diagnostic {
     Diagnostic {
         row: format!("Port_Binding {}", row.logical_port()),
         column,
         message,
         uuid: row.uuid(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_named_is_the_main_one() {
+        let me = Me {
+            name: "h1".into(),
+            hostname: "host-1".into(),
+            chassis: None,
+        };
+        let role = |text: &str| role(Some(&text.into()), &me);
+        assert_eq!(super::role(None, &me), Role::Main);
+        assert_eq!(role(""), Role::Main);
+        assert_eq!(role("h1"), Role::Main);
+        assert_eq!(role("host-1, h2"), Role::Main);
+        assert_eq!(role("h2,h3, h1"), Role::Additional);
+        assert_eq!(role("h2"), Role::None);
     }
 }

@@ -153,6 +153,17 @@ impl Core {
         }
     }
 
+    /// Takes note that the machine of a port has been heard here, or forgets it.
+    pub fn set_activated(&mut self, port: Uuid, activated: bool) {
+        let changed = match activated {
+            true => self.inputs.activated.insert(port),
+            false => self.inputs.activated.remove(&port),
+        };
+        if changed {
+            self.engine.touch(Fact::Activated(port), EXISTENCE);
+        }
+    }
+
     /// Runs what the changes made necessary.
     pub fn run(&mut self) -> Delta<Controller> {
         let delta = self.engine.run(&self.inputs, &mut self.ledgers);

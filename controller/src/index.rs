@@ -24,6 +24,8 @@ pub enum Index {
     LocalportsOfDatapath,
     /// Port_Binding of types patch and l3gateway by datapath.
     LinksOfDatapath,
+    /// Port_Binding with additional_chassis by datapath.
+    TwinsOfDatapath,
     /// All rows of Datapath_Binding, under `()`.
     Datapaths,
     /// Datapath_Binding by tunnel_key.
@@ -316,6 +318,9 @@ fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     }
     if row.options.flag("ipv6_ra_send_periodic", false) {
         keys.add(Index::AdvertisingPort, ());
+    }
+    if !row.additional_chassis.is_empty() {
+        keys.add(Index::TwinsOfDatapath, row.datapath);
     }
     let mirrors = row.mirror_rules.iter();
     mirrors.for_each(|mirror| keys.add(Index::PortsOfMirror, mirror));

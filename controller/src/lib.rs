@@ -14,6 +14,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod actions;
+pub mod activation;
 pub mod address;
 pub mod address_set;
 pub mod advert;

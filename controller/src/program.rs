@@ -36,6 +36,8 @@ pub struct Inputs {
     /// Ports that another chassis took from us although their interface is still here: theirs until the other side
     /// lets go or the interface is plugged anew. See [`crate::sync::claims`].
     pub yielded: FxHashSet<Uuid>,
+    /// Ports whose machine has been heard on this additional chassis of theirs. See [`crate::activation`].
+    pub activated: FxHashSet<Uuid>,
 }
 
 /// What the command line decides.
@@ -58,6 +60,8 @@ pub enum Fact {
     Index(Index, u64),
     /// Whether a port has been yielded to another chassis.
     Yielded(Uuid),
+    /// Whether the machine of a port has been heard here.
+    Activated(Uuid),
     /// The settings of the command line.
     Settings,
 }
@@ -231,6 +235,8 @@ pub trait Read<'y> {
     }
     /// Whether the port has been yielded to another chassis.
     fn yielded(&self, port: Uuid) -> bool;
+    /// Whether the machine of the port has been heard here.
+    fn activated(&self, port: Uuid) -> bool;
     /// The settings of the command line.
     fn settings(&self) -> &Settings;
 }
@@ -261,6 +267,11 @@ impl<'y> Read<'y> for Cx<'y, Controller> {
     fn yielded(&self, port: Uuid) -> bool {
         self.track(Fact::Yielded(port), 0);
         self.inputs().yielded.contains(&port)
+    }
+
+    fn activated(&self, port: Uuid) -> bool {
+        self.track(Fact::Activated(port), 0);
+        self.inputs().activated.contains(&port)
     }
 
     fn settings(&self) -> &Settings {

@@ -87,6 +87,8 @@ opcodes! {
     DhcpRelayReqChk = 26 "dhcp_relay_req_chk";
     /// Result, address of the relay, address of the server.
     DhcpRelayRespChk = 27 "dhcp_relay_resp_chk";
+    /// reg14 port; its machine has been heard.
+    ActivationStrategy = 28 "activation_strategy";
 }
 
 impl Opcode {

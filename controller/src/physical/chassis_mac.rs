@@ -11,8 +11,8 @@ use weft_engine::{Cx, Kind};
 use weft_openflow::{Action, Field, Match, Port as OfPort};
 use weft_ovsdb::model::Uuid;
 
+use super::VLAN_PRESENT;
 use super::output::localnet_of;
-use super::vif::VLAN_PRESENT;
 use super::{Port, load_zones};
 use crate::address::{Addresses, parse_mac};
 use crate::binding::{Attachment, BINDING, Place};

@@ -14,7 +14,8 @@ use weft_engine::{Cx, Kind};
 use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
 
-use crate::binding::{BINDING, Place};
+use crate::binding::{BINDING, Place, others};
+use crate::config::{ME, Me};
 use crate::flow::{REG_CT_ZONE, REG_DNAT_ZONE, REG_FLAGS, REG_OUTPORT, REG_SNAT_ZONE, emit};
 use crate::local_datapaths::{LOCAL, Local};
 use crate::program::{Controller, Diagnostic, Key, Read};
@@ -38,6 +39,9 @@ pub const PORT: Kind<Controller> = Kind::pure(
     ],
     port,
 );
+
+/// The bit of a VLAN TCI that says that there is a tag.
+pub(crate) const VLAN_PRESENT: u32 = 0x1000;
 
 /// A logical port as flows need it.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +77,7 @@ impl Port {
             .with(REG_OUTPORT, self.key)
     }
 
-    fn cookie(&self) -> u32 {
+    pub(crate) fn cookie(&self) -> u32 {
         self.uuid.short()
     }
 }
@@ -177,11 +181,19 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
         return;
     };
     let kind = &**row.type_();
+    // Only a VIF can be at several places.
+    let elsewhere = || match cx.value::<Me>(ME.id(), Key::Global) {
+        Some(me) if kind.is_empty() => others(&me, row),
+        _ => Vec::new(),
+    };
     match &*place {
         Place::Here(attachment) => {
             vif::input(cx, &port, kind, attachment);
             vif::output(cx, &port, attachment);
             output::local(cx, &port, kind);
+            if kind.is_empty() {
+                output::twins(cx, &port, &elsewhere());
+            }
         }
         Place::HereLogical if kind == "chassisredirect" => {
             output::redirected(
@@ -199,7 +211,8 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
             output::local(cx, &port, kind);
         }
         Place::Remote(_) if output::bridged(cx, &port, row) => {}
-        Place::Remote(chassis) => output::remote(cx, &port, kind, *chassis),
+        Place::Remote(_) if kind.is_empty() => output::remote(cx, &port, kind, &elsewhere()),
+        Place::Remote(chassis) => output::remote(cx, &port, kind, &[*chassis]),
         Place::Coming | Place::Nowhere => {}
     }
 }

@@ -7,9 +7,9 @@ use weft_openflow::{Action, Field, Match};
 use weft_ovsdb::model::Uuid;
 
 use super::output::localnet_of;
-use super::tunnel::encapsulate;
-use super::{Port, port_key};
-use crate::binding::{BINDING, Place};
+use super::{Port, port_key, tunnel};
+use crate::binding::{BINDING, Place, others};
+use crate::config::{ME, Me};
 use crate::flow::{REG_CT_ZONE, REG_OUTPORT, emit};
 use crate::local_datapaths::{LOCAL, Local};
 use crate::program::{Controller, Key, Read};
@@ -20,7 +20,7 @@ use crate::zones::PORT_ZONE;
 /// Emits the flows of a group; keyed by its row.
 pub const GROUP: Kind<Controller> = Kind::pure(
     "multicast-group",
-    &["binding", "local-datapath", "port-zone", "tunnel"],
+    &["me", "binding", "local-datapath", "port-zone", "tunnel"],
     group,
 );
 
@@ -71,6 +71,11 @@ impl Members {
         let Some(row) = cx.sb().port_binding.tracked(uuid, &rec) else {
             return;
         };
+        if row.type_().is_empty()
+            && let Some(me) = cx.value::<Me>(ME.id(), Key::Global)
+        {
+            self.chassis.extend(others(&me, row));
+        }
         let zone = || {
             cx.value::<u16>(PORT_ZONE.id(), Key::Row(uuid))
                 .map(|zone| *zone)
@@ -122,14 +127,7 @@ impl Members {
         if !self.everywhere.is_empty() {
             actions.push(restore);
         }
-        let mut carrier = None;
-        for tunnel in tunnels {
-            if carrier != Some(tunnel.carrier) {
-                encapsulate(tunnel.carrier, dp_key, group, &mut actions);
-                carrier = Some(tunnel.carrier);
-            }
-            actions.push(Action::Output(weft_openflow::Port(tunnel.ofport)));
-        }
+        tunnel::copies(tunnels, dp_key, group, &mut actions);
         if !self.here.is_empty() {
             actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
         }

@@ -4,8 +4,7 @@ use weft_engine::Cx;
 use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
 
-use super::tunnel::encapsulate;
-use super::{Port, diagnose, load_zones, vif};
+use super::{Port, diagnose, load_zones, tunnel, vif};
 use crate::binding::{BINDING, Place, PortRef};
 use crate::flow::{
     REG_CT_ZONE, REG_DNAT_ZONE, REG_FLAGS, REG_INPORT, REG_OUTPORT, REG_SNAT_ZONE, emit,
@@ -109,30 +108,71 @@ pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
     to_port(cx, port, tables::LOCAL_OUTPUT, actions);
 }
 
-/// To a port on another chassis: by the localnet port if the datapath has one here, else through a tunnel.
-pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: Uuid) {
+/// To a port that is here and elsewhere too: a copy to each.
+pub(super) fn twins(cx: &Cx<'_, Controller>, port: &Port, elsewhere: &[Uuid]) {
+    let mut actions = to_each(cx, port, elsewhere);
+    if !actions.is_empty() {
+        actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
+        to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
+    }
+}
+
+/// Through a tunnel to each of the chassis that can be reached.
+fn to_each(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid]) -> Vec<Action> {
+    let tunnels = chassis.iter().filter_map(|chassis| {
+        let tunnels = cx.value::<Tunnels>(TUNNEL.id(), Key::Row(*chassis))?;
+        tunnels.0.first().copied()
+    });
+    let mut actions = Vec::new();
+    tunnel::copies(tunnels, port.dp_key, port.key, &mut actions);
+    actions
+}
+
+/// What comes from a port with several places goes through tunnels, whatever other way there is: a physical network would
+/// be told by turns that its Ethernet address is here and there.
+fn from_twins(cx: &Cx<'_, Controller>, port: &Port, to_it: &[Action]) {
+    for &twin in cx.lookup(Index::TwinsOfDatapath, port.datapath) {
+        let here = cx
+            .value::<Place>(BINDING.id(), Key::Row(twin))
+            .is_some_and(|place| matches!(*place, Place::Here(_)));
+        let Some(twin) = Port::local(cx, twin).filter(|twin| here && twin.uuid != port.uuid) else {
+            continue;
+        };
+        let from_it = port.to().with(REG_INPORT, twin.key);
+        emit(
+            cx,
+            tables::REMOTE_OUTPUT,
+            110,
+            port.cookie(),
+            from_it,
+            to_it,
+        );
+    }
+}
+
+/// To a port on other chassis: by the localnet port if the datapath has one here, else through a tunnel. One that is at
+/// several places is reached by tunnels alone.
+pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: &[Uuid]) {
+    let actions = to_each(cx, port, chassis);
     if kind != "chassisredirect"
         && kind != "l3gateway"
         && kind != "mirror"
+        && chassis.len() < 2
         && let Some(localnet) = localnet_of(cx, port.datapath)
     {
-        let actions = [
+        let by_network = [
             Action::set(REG_OUTPORT, localnet.key),
             Action::resubmit(tables::LOCAL_OUTPUT),
         ];
-        to_port(cx, port, tables::LOCAL_OUTPUT, actions);
+        to_port(cx, port, tables::LOCAL_OUTPUT, by_network);
+        if !actions.is_empty() {
+            from_twins(cx, port, &actions);
+        }
         return;
     }
-    let Some(tunnels) = cx.value::<Tunnels>(TUNNEL.id(), Key::Row(chassis)) else {
-        return;
-    };
-    let Some(&tunnel) = tunnels.0.first() else {
-        return;
-    };
-    let mut actions = Vec::new();
-    encapsulate(tunnel.carrier, port.dp_key, port.key, &mut actions);
-    actions.push(Action::Output(weft_openflow::Port(tunnel.ofport)));
-    to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
+    if !actions.is_empty() {
+        to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
+    }
 }
 
 /// To a gateway port on another chassis over the physical network behind it (`redirect-type=bridged`): the router there

@@ -24,7 +24,7 @@ const MULTICAST_MIN: u32 = 1 << 15;
 const VXLAN_MULTICAST_MIN: u32 = 1 << 11;
 
 /// Loads what the tunnel is to carry.
-pub(crate) fn encapsulate(carrier: Carrier, dp_key: u32, outport: u32, out: &mut Vec<Action>) {
+fn encapsulate(carrier: Carrier, dp_key: u32, outport: u32, out: &mut Vec<Action>) {
     match carrier {
         Carrier::Geneve => {
             out.push(Action::load(dp_key, Field::TunId.bits(0, 23)));
@@ -61,6 +61,23 @@ fn vxlan_port(outport: u32) -> u32 {
         outport
     };
     key & 0xfff
+}
+
+/// A copy through each of the tunnels.
+pub(crate) fn copies(
+    tunnels: impl IntoIterator<Item = Tunnel>,
+    dp_key: u32,
+    outport: u32,
+    out: &mut Vec<Action>,
+) {
+    let mut carrier = None;
+    for tunnel in tunnels {
+        if carrier != Some(tunnel.carrier) {
+            encapsulate(tunnel.carrier, dp_key, outport, out);
+            carrier = Some(tunnel.carrier);
+        }
+        out.push(Action::Output(weft_openflow::Port(tunnel.ofport)));
+    }
 }
 
 fn input(cx: &Cx<'_, Controller>, key: Key) {

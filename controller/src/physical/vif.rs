@@ -3,14 +3,12 @@
 use weft_engine::Cx;
 use weft_openflow::{Action, Field, Match, Port as OfPort};
 
-use super::{Port, load_zones};
+use super::{Port, VLAN_PRESENT, load_zones};
+use crate::activation;
 use crate::binding::Attachment;
 use crate::flow::{REG_FLAGS, REG_INPORT, REG_OUTPORT, emit};
 use crate::program::Controller;
 use crate::tables::{self, flag};
-
-/// The bit of a VLAN TCI that says that there is a tag.
-pub(super) const VLAN_PRESENT: u32 = 0x1000;
 
 /// Physical to logical.
 pub(super) fn input(cx: &Cx<'_, Controller>, port: &Port, kind: &str, at: &Attachment) {
@@ -49,14 +47,19 @@ pub(super) fn input(cx: &Cx<'_, Controller>, port: &Port, kind: &str, at: &Attac
         Some(tag) => {
             // A container's packets must not count as looped back to the VIF around it.
             let nested = at.parent.map(|_| set_flag(flag::NESTED_CONTAINER));
-            add(150, tagged(tag), &popped(nested));
+            let enter = popped(nested);
+            activation::block(cx, port, at, &enter);
+            add(150, tagged(tag), &enter);
         }
         None if matches!(kind, "localnet" | "l2gateway") => {
             add(100, untagged(), &load);
             // Priority-tagged: VLAN 0 is no VLAN.
             add(100, tagged(0), &popped(None));
         }
-        None => add(100, from.clone(), &load),
+        None => {
+            activation::block(cx, port, at, &load);
+            add(100, from.clone(), &load);
+        }
     }
 }
 

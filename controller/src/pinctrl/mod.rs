@@ -12,6 +12,7 @@
 //! * [`crate::shell`] carries the [`Effect`]s out. Time comes as an argument.
 
 mod acl_log;
+mod activation;
 mod advertise;
 mod announce;
 mod arp;
@@ -59,6 +60,7 @@ use std::time::{Duration, Instant};
 use weft_daemon::coverage::{Counter, counter};
 use weft_engine::Delta;
 use weft_openflow::{FlowStats, Message, PacketIn};
+use weft_ovsdb::model::Uuid;
 use weft_ovsdb::txn::{Txn, TxnError};
 use weft_schemas::sb;
 
@@ -91,6 +93,8 @@ pub enum Effect {
     Write(Txn),
     /// The flows of these tables with their counters; they are told with [`PinCtrl::counted`].
     Count(Vec<u8>),
+    /// The machine of a port has been heard here: the port is let in.
+    Activate(Uuid),
 }
 
 /// Whose rows are in a transaction: what cannot be written of one keeps back nothing of the others.
@@ -186,6 +190,15 @@ impl PinCtrl {
                     self.complain(opcode, &why.into(), now);
                 }
                 return Vec::new();
+            }
+            Opcode::ActivationStrategy => {
+                return match activation::heard(packet, core) {
+                    Ok(port) => vec![Effect::Activate(port)],
+                    Err(why) => {
+                        self.complain(opcode, &why, now);
+                        Vec::new()
+                    }
+                };
             }
             Opcode::HandleBfdMsg => {
                 return match self.sessions.receive(packet, core, now.instant) {

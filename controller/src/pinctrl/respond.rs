@@ -144,6 +144,7 @@ pub fn respond(request: &Request<'_>) -> Result<Answer, Refusal> {
         | Opcode::Igmp
         | Opcode::HandleSvcCheck
         | Opcode::HandleDhcpv6Reply
+        | Opcode::ActivationStrategy
         | Opcode::HandleBfdMsg => return Err(Refusal::NoResponder),
     };
     Ok(Answer {

@@ -91,6 +91,10 @@ impl Shell {
             match effect {
                 Effect::Send(message) => messages.push(message),
                 Effect::Count(tables) => self.count(tables),
+                Effect::Activate(port) => {
+                    self.core.set_activated(port, true);
+                    self.stale = true;
+                }
                 Effect::Write(txn) => {
                     let Some(handle) = self.sb.as_ref().map(Session::handle) else {
                         self.pinctrl.written(&Err(TxnError::NotConnected), now());

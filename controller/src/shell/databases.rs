@@ -10,6 +10,7 @@ use weft_ovsdb::tls::Tls;
 use weft_schemas::{sb, vs};
 
 use super::{Shell, monitor, now};
+use crate::binding::{REQUESTED, Role, role};
 use crate::config::{chassis_name, setting};
 use crate::index::Index;
 use crate::sync::claims::Turn;
@@ -112,11 +113,25 @@ impl Shell {
             let Some(row) = &c.new else {
                 self.claims.forget(c.uuid);
                 self.core.set_yielded(c.uuid, false);
+                self.core.set_activated(c.uuid, false);
                 continue;
             };
+            let requested = row.options.get(REQUESTED);
+            if let Some(old) = &c.old
+                && old.options.get(REQUESTED) != requested
+            {
+                // Who wants it has been told anew who is to have it.
+                self.core.set_yielded(c.uuid, false);
+            }
+            let role = self.core.me().map(|me| role(requested, &me));
+            if role != Some(Role::Additional) {
+                self.core.set_activated(c.uuid, false);
+            }
             match self.claims.watch(c.uuid, row.chassis, own) {
                 // Its address has moved, as it is meant to.
                 Turn::Lost if &*row.type_ == "virtual" => {}
+                // Nor is it ours any more.
+                Turn::Lost if role != Some(Role::Main) => {}
                 // Two hosts hold themselves for the gateway: the one that learns better releases it.
                 Turn::Lost if matches!(&*row.type_, "chassisredirect" | "external") => {
                     self.claims.rest(c.uuid);

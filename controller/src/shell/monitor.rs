@@ -164,6 +164,10 @@ pub fn conditions(core: &Core) -> Conditions {
     if let Some(chassis) = me.chassis {
         ports
             .extend(["chassis", "requested_chassis"].map(|column| Clause::refers(column, chassis)));
+        ports.extend(
+            ["additional_chassis", "requested_additional_chassis"]
+                .map(|column| Clause::new(column, Function::Includes, chassis.to_json())),
+        );
     }
     let mut ids: Vec<&str> = core
         .inputs

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::Uuid;
 
-use crate::binding::Claim;
+use crate::binding::{Claim, Role};
 use crate::program::Output;
 
 /// A claim with the number of the flow table that has its flows.
@@ -104,9 +104,15 @@ impl Claims {
         }
         match chassis {
             None => Turn::Free,
-            Some(_) if self.confirmed.remove(&port) && self.held.contains_key(&port) => Turn::Lost,
+            Some(_) if self.confirmed.remove(&port) && self.is_main(port) => Turn::Lost,
             Some(_) => Turn::None,
         }
+    }
+
+    fn is_main(&self, port: Uuid) -> bool {
+        self.held
+            .get(&port)
+            .is_some_and(|held| held.claim.bind == Role::Main)
     }
 
     /// Leaves the row as it is until something else happens: two hosts that cannot hear each other yet would write it in
@@ -135,7 +141,8 @@ mod tests {
             name: "p".into(),
             iface: None,
             ofport: None,
-            bind: true,
+            bind: Role::Main,
+            activated: false,
         };
         let output = [Output::Claim(Arc::new(claim))];
         claims.apply([].iter(), output.iter(), 1);

@@ -8,6 +8,8 @@ use weft_schemas::sb;
 
 use super::aside::{Draft, Subject};
 use super::claims::Claims;
+use crate::activation::ACTIVATED;
+use crate::binding::Role;
 use crate::chassis::OwnChassis;
 use crate::index::{Index, Indexes};
 
@@ -173,13 +175,13 @@ fn with_all(base: &Map<Str, Str>, more: &Map<Str, Str>) -> Map<Str, Str> {
 /// Rows we leave behind on a graceful exit: none.
 pub fn farewell(view: &View<'_>, name: &Str, txn: &mut Txn) {
     if let Some(chassis) = find(view, Index::ChassisByName, name) {
-        for (port, row) in view
-            .sb
-            .port_binding
-            .iter()
-            .filter(|(_, row)| row.chassis == Some(chassis))
-        {
-            release(port, row, txn);
+        for (port, row) in view.sb.port_binding.iter() {
+            if row.chassis == Some(chassis) {
+                release(port, row, txn);
+            }
+            if row.additional_chassis.contains(&chassis) {
+                release_additional(view, chassis, port, row, txn);
+            }
         }
         txn.delete::<sb::Chassis>(chassis);
     }
@@ -207,13 +209,20 @@ fn binding(
     txn: &mut Txn,
 ) {
     use sb::port_binding as p;
-    let held = claims.get(port).filter(|held| held.claim.bind);
-    let Some(held) = held else {
-        if row.chassis == Some(own) {
-            release(port, row, txn);
-        }
+    let held = claims.get(port);
+    let role = held.map_or(Role::None, |held| held.claim.bind);
+    if role != Role::Main && row.chassis == Some(own) {
+        release(port, row, txn);
+    }
+    if role != Role::Additional && row.additional_chassis.contains(&own) {
+        release_additional(view, own, port, row, txn);
+    }
+    let Some(held) = held.filter(|_| role != Role::None) else {
         return;
     };
+    if role == Role::Additional {
+        return bind_additional(view, own, held.claim.activated, (port, row), txn);
+    }
     let mut new = sb::PortBinding {
         chassis: Some(own),
         ..Default::default()
@@ -232,6 +241,59 @@ fn binding(
         txn.update(port, &new, mask);
         txn.may_cut();
     }
+}
+
+/// One more chassis has the port; its row tells whether its machine has been heard here.
+fn bind_additional(
+    view: &View<'_>,
+    own: Uuid,
+    activated: bool,
+    (port, row): (Uuid, &sb::PortBinding),
+    txn: &mut Txn,
+) {
+    use sb::port_binding as p;
+    if !row.additional_chassis.contains(&own) {
+        let new = sb::PortBinding {
+            additional_chassis: [own].into(),
+            ..Default::default()
+        };
+        txn.mutate_insert(port, &new, p::ADDITIONAL_CHASSIS);
+        txn.may_cut();
+    }
+    let Some(name) = view.sb.chassis.get(own).map(|row| &*row.name) else {
+        return;
+    };
+    let there = row.options.get(ACTIVATED).map_or("", |list| &**list);
+    if activated && !there.split(',').any(|other| other == name) {
+        let list = match there {
+            "" => name.to_owned(),
+            others => format!("{others},{name}"),
+        };
+        txn.set_key::<sb::PortBinding>(port, p::OPTIONS, ACTIVATED, list);
+        txn.may_cut();
+    }
+}
+
+fn release_additional(
+    view: &View<'_>,
+    own: Uuid,
+    port: Uuid,
+    row: &sb::PortBinding,
+    txn: &mut Txn,
+) {
+    use sb::port_binding as p;
+    let encaps = view.sb.chassis.get(own).map(|row| &row.encaps);
+    let ours = |encap: &&Uuid| encaps.is_some_and(|own| own.contains(encap));
+    let old = sb::PortBinding {
+        additional_chassis: [own].into(),
+        additional_encap: row.additional_encap.iter().filter(ours).copied().collect(),
+        ..Default::default()
+    };
+    txn.mutate_delete(port, &old, p::ADDITIONAL_CHASSIS);
+    if !old.additional_encap.is_empty() {
+        txn.mutate_delete(port, &old, p::ADDITIONAL_ENCAP);
+    }
+    txn.may_cut();
 }
 
 fn release(port: Uuid, row: &sb::PortBinding, txn: &mut Txn) {

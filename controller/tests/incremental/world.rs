@@ -150,7 +150,18 @@ impl World {
                 ("always-redirect", s("true")),
             ]),
             "" if self.chance(20) => {
-                options.push(("requested-chassis", s(self.one(&["c0", "c1", "host0"]))))
+                options.push((
+                    "requested-chassis",
+                    s(self.one(&["c0", "c1", "host0", "c1,c0", "c2,host0,c3"])),
+                ));
+                options.push((
+                    "activation-strategy",
+                    s(self.one(&["rarp", "garp", "na,rarp", "shout", ""])),
+                ));
+                if self.chance(30) {
+                    let heard = s(self.one(&["c0", "c1,c0", "c1"]));
+                    options.push(("additional-chassis-activated", heard));
+                }
             }
             _ => {}
         }
@@ -188,6 +199,10 @@ impl World {
                 let c = self.pick(CHASSIS);
                 uuid(3, c)
             }),
+            additional_chassis: (0..self.pick(3))
+                .filter(|_| kind.is_empty())
+                .map(|n| uuid(3, n))
+                .collect(),
             virtual_parent: self.chance(30).then(|| self.port_name()),
             mirror_port: (kind == "mirror").then(|| self.port_name()),
             mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
@@ -662,6 +677,8 @@ impl World {
                 let port = uuid(2, self.pick(PORTS));
                 let yielded = self.chance(50);
                 self.core.set_yielded(port, yielded);
+                let activated = self.chance(50);
+                self.core.set_activated(port, activated);
             }
         }
     }
@@ -765,6 +782,9 @@ impl World {
         fresh.apply_sb(everything(&self.core.inputs.sb), true);
         for &port in &self.core.inputs.yielded {
             fresh.set_yielded(port, true);
+        }
+        for &port in &self.core.inputs.activated {
+            fresh.set_activated(port, true);
         }
         let delta = fresh.run();
         let mut installer = Installer::default();

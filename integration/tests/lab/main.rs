@@ -20,6 +20,7 @@ mod lb;
 mod lb_distributed;
 mod lb_gateway;
 mod listing;
+mod migration;
 mod mirror;
 mod mtu;
 mod multicast;
@@ -77,6 +78,7 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
+    migration: a_twin_waits_for_its_rarp;
     mtu: too_big_for_the_gateway;
     neighbors: routers_ask_for_each_other not_every_question_teaches;
     vlan_routing: hosts_have_addresses_of_their_own redirected_over_the_wire;

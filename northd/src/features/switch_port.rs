@@ -2,7 +2,8 @@
 //!
 //! Guarantees: columns that chassis fill (`chassis`, `encap`, `up`, `virtual_parent`, ...) are not northd's to touch; the
 //! others say what the northbound says, with names of chassis resolved to their rows and ports to routers typed by what
-//! is behind them.
+//! is behind them. Of a port that moves between chassis it stays noted where its machine has been heard, for as long as
+//! that chassis may have it.
 
 use std::sync::Arc;
 
@@ -84,8 +85,30 @@ impl Feature for SwitchPort {
             port.requested_additional_chassis =
                 Set::from_iter(names.filter_map(|name| chassis_named(cx, name)));
         }
+        if let Some(list) = activated(cx, lsp.name(), &port.requested_additional_chassis) {
+            port.options = port.options.with(ACTIVATED, list);
+        }
         cx.emit(Output::Port(Arc::new(port)));
     }
+}
+
+/// The option in which chassis say that the machine of a port has been heard there.
+const ACTIVATED: &str = "additional-chassis-activated";
+
+/// What chassis have said in it, as far as they still are among those that may have the port.
+fn activated(cx: &Cx<'_>, name: &str, additional: &Set<Uuid>) -> Option<Str> {
+    if additional.is_empty() {
+        return None;
+    }
+    let binding = *cx.by_name(ByName::Binding, name).first()?;
+    let binding = cx.binding(binding)?;
+    let list = binding.options().get(ACTIVATED)?;
+    let still = |name: &&str| {
+        let mut chassis = additional.iter().filter_map(|chassis| cx.chassis(*chassis));
+        chassis.any(|chassis| &**chassis.name() == *name)
+    };
+    let kept: Vec<&str> = list.split(',').map(str::trim).filter(still).collect();
+    (!kept.is_empty()).then(|| kept.join(",").into())
 }
 
 /// Tells what of `port_security` no controller can use. The text goes to the southbound all the same: what a port may send

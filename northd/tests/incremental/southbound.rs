@@ -66,7 +66,10 @@ impl Random for sb::PortBinding {
             datapath: d.any::<sb::DatapathBinding>(),
             tunnel_key: 1 + d.below(3) as i64,
             options: d.map(
-                &[("ipv6_ra_pd_list", &["1:fd00::/64", "2:fd01::/56 bad"])],
+                &[
+                    ("ipv6_ra_pd_list", &["1:fd00::/64", "2:fd01::/56 bad"]),
+                    ("additional-chassis-activated", &["hv1", "hv2,hv0", ""]),
+                ],
                 30,
             ),
             up: d.flag(),

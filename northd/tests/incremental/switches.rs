@@ -97,7 +97,10 @@ impl Random for nb::LogicalSwitchPort {
                     ("router-port", ROUTER_PORTS),
                     ("network_name", &["phys"]),
                     ("requested-tnl-key", NUMBERS),
-                    ("requested-chassis", &["hv0", "hv1,hv2", "host0", "nobody"]),
+                    (
+                        "requested-chassis",
+                        &["hv0", "hv1,hv2", "host0,hv1", "nobody"],
+                    ),
                     ("exclude-lb-vips-from-garp", BOOLS),
                     (
                         "nat-addresses",
