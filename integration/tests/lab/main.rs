@@ -78,7 +78,7 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
-    migration: a_twin_waits_for_its_rarp;
+    migration: a_twin_waits_for_its_rarp a_twin_on_a_physical_network;
     mtu: too_big_for_the_gateway;
     neighbors: routers_ask_for_each_other not_every_question_teaches;
     vlan_routing: hosts_have_addresses_of_their_own redirected_over_the_wire;
@@ -161,6 +161,7 @@ scenarios! { @ newer_than_stock WEFT
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     acl_more: a_virtual_router_behind_a_port;
+    migration: other_signs_of_life;
     dns: names_of_ones_own;
 }
 

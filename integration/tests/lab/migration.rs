@@ -1,5 +1,6 @@
 //! Machines that move between hosts while they run.
 
+use rustix::process::Signal;
 use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
@@ -135,4 +136,104 @@ pub fn a_twin_waits_for_its_rarp(impls: Impls) {
     lab.unplug("vm-1");
     lab.reaches("vm-2", "10.0.0.3");
     lab.reaches("vm-2", "10.0.0.2");
+}
+
+/// A gratuitous ARP of 10.0.0.1.
+const GARP: &str = "ffffffffffff0a0000000001080600010800060400\
+                    01 0a0000000001 0a000001 000000000000 0a000001";
+
+/// An unsolicited neighbour advertisement of fd00::1, and the same of an address that is not the machine's.
+const ADVERTISEMENT: &str = "3333000000010a000000000186dd 60000000 0020 3a ff \
+                             fd000000000000000000000000000001 ff020000000000000000000000000001 \
+                             8800 6f67 20000000 fd000000000000000000000000000001 0201 0a0000000001";
+
+/// Other ways to be heard; what was heard is still known after the controller has been exchanged.
+pub fn other_signs_of_life(impls: Impls) {
+    let lab = about_to_move(impls, "activation-strategy=garp,na");
+    answered_by(&lab, "far", "10.0.0.1", 1);
+    send(&lab, "vm-2", RARP);
+    lab.never_reaches("vm-2", "10.0.0.3");
+    assert_eq!(activated(&lab, "vm"), "");
+    send(&lab, "vm-2", GARP);
+    wait_for(CONVERGE, "the twin to be let in", || {
+        let seen = activated(&lab, "vm");
+        ensure(seen == "h2", seen)
+    });
+    answered_by(&lab, "far", "10.0.0.1", 2);
+
+    lab.stop("h2", "ovn-controller", Signal::KILL);
+    lab.start_controller("h2");
+    lab.nb("--timeout=30 --wait=hv sync");
+    answered_by(&lab, "near", "10.0.0.1", 2);
+    lab.nb("--timeout=30 --wait=sb sync");
+    assert_eq!(activated(&lab, "vm"), "h2");
+
+    // Back: where it was first it is the additional one now, and has not been heard.
+    lab.nb("lsp-set-options vm requested-chassis=h2,h1 activation-strategy=na");
+    is_at(&lab, "vm", "h2", &["h1"]);
+    answered_by(&lab, "far", "10.0.0.1", 1);
+    lab.never_reaches("vm-1", "10.0.0.3");
+    send(&lab, "vm-1", ADVERTISEMENT);
+    wait_for(CONVERGE, "the machine to be let back in", || {
+        let seen = activated(&lab, "vm");
+        ensure(seen == "h1", seen)
+    });
+    answered_by(&lab, "far", "fd00::1", 2);
+    lab.nb("clear logical_switch_port vm options");
+    // Whoever has it keeps it.
+    is_at(&lab, "vm", "h2", &[]);
+}
+
+/// On a physical network: packets to and from the machine take tunnels while it is at two places, so that the network outside is not told
+/// by turns that it is here and there; what is too big for them is answered.
+pub fn a_twin_on_a_physical_network(impls: Impls) {
+    let lab = Lab::new(impls, 3);
+    lab.nb("ls-add s
+            lsp-add s ln
+            lsp-set-addresses ln unknown
+            lsp-set-type ln localnet
+            lsp-set-options ln network_name=physnet
+            lsp-add s vm
+            lsp-set-addresses vm '0a:00:00:00:00:01 10.0.0.1 fd00::1'
+            lsp-set-options vm requested-chassis=h1
+            lsp-add s far
+            lsp-set-addresses far '0a:00:00:00:00:03 10.0.0.3 fd00::3'");
+    let out = "0a:00:00:00:00:09 10.0.0.9/24 fd00::9/64";
+    lab.outside(&["h1", "h2", "h3"], "physnet", "out", out);
+    lab.vm_of_port("h1", "vm-1", "vm", CONFIG);
+    lab.vm("h3", "far", "0a:00:00:00:00:03 10.0.0.3/24 fd00::3/64");
+    lab.ready();
+    is_at(&lab, "vm", "h1", &[]);
+    lab.reaches("far", "10.0.0.1");
+    lab.reaches("out", "10.0.0.1");
+
+    lab.nb("lsp-set-options vm requested-chassis=h1,h2");
+    lab.vm_of_port("h2", "vm-2", "vm", CONFIG);
+    is_at(&lab, "vm", "h1", &["h2"]);
+    lab.nb("--timeout=30 --wait=hv sync");
+    answered_by(&lab, "far", "10.0.0.1", 2);
+    let wire = lab.capture("net", "ext0", "icmp");
+    answered_by(&lab, "far", "10.0.0.1", 2);
+    lab.reaches("vm-1", "10.0.0.3");
+    lab.reaches("vm-2", "10.0.0.3");
+    // What is written of the packets so far comes with the first that does go outside.
+    lab.reaches("out", "10.0.0.3");
+    wire.wait_for("a question from outside", |packet| {
+        packet.contains("10.0.0.9 > 10.0.0.3").then_some(())
+    });
+    let between: Vec<String> = wire.packets();
+    assert!(
+        !between.iter().any(|packet| packet.contains("10.0.0.1 ")),
+        "{between:#?}"
+    );
+
+    lab.nb("lsp-set-options vm requested-chassis=h2");
+    is_at(&lab, "vm", "h2", &[]);
+    lab.nb("--timeout=30 --wait=hv sync");
+    answered_by(&lab, "far", "10.0.0.1", 1);
+    lab.reaches("out", "10.0.0.1");
+    wire.wait_for("the machine on the network outside", |packet| {
+        packet.contains("10.0.0.3 > 10.0.0.1").then_some(())
+    });
+    lab.never_reaches("vm-1", "10.0.0.3");
 }
