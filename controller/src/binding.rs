@@ -17,7 +17,7 @@ use weft_schemas::sb;
 use crate::activation::{self, Waits};
 use crate::announced::ANNOUNCED;
 use crate::bridge::{BRIDGE, IntegrationBridge};
-use crate::config::{ME, Me};
+use crate::config::{CONFIG, Config, ME, Me};
 use crate::egress::QUEUE;
 use crate::ha;
 use crate::iface::{IFACE, Iface, ofport_of};
@@ -34,7 +34,7 @@ use crate::zones::PORT_ZONE;
 /// Publishes [`Place`]; keyed by port binding.
 pub const BINDING: Kind<Controller> = Kind::pure(
     "binding",
-    &["me", "bridge", "iface", "ha-watched", "tunnel"],
+    &["me", "config", "bridge", "iface", "ha-watched", "tunnel"],
     binding,
 );
 
@@ -71,6 +71,8 @@ pub struct Attachment {
     pub parent: Option<Uuid>,
     /// What the machine must be heard to say before the port is let in.
     pub waits: Waits,
+    /// The place of the interface's encap-ip among our addresses; its packets leave by that one.
+    pub encap: u8,
 }
 
 impl Attachment {
@@ -90,6 +92,7 @@ impl Attachment {
             tag: None,
             parent: None,
             waits: Waits::default(),
+            encap: 0,
         }
     }
 }
@@ -132,6 +135,8 @@ pub struct Claim {
     pub iface: Option<Uuid>,
     /// Its OpenFlow port; a new one means that it has been plugged anew.
     pub ofport: Option<u32>,
+    /// The address that others should send to for this port, if the interface says.
+    pub encap_ip: Option<Str>,
     /// As what the row should name us (not so for a localport).
     pub bind: Role,
     /// Whether the machine has been heard on this additional chassis, so that the row should say so.
@@ -170,6 +175,7 @@ fn binding(cx: &Cx<'_, Controller>, key: Key) {
             iface,
             ofport,
             bind,
+            encap_ip: found.encap_ip,
             activated: cx.activated(uuid),
         })));
     }
@@ -217,6 +223,8 @@ struct Found {
     claim: Option<(Option<Uuid>, Role)>,
     /// Whether its being here makes its datapath local.
     seeds: bool,
+    /// The address that others should send to for it, if that is said.
+    encap_ip: Option<Str>,
 }
 
 impl Found {
@@ -225,6 +233,17 @@ impl Found {
             place,
             claim: None,
             seeds: false,
+            encap_ip: None,
+        }
+    }
+
+    /// A port that is claimed and makes its datapath local.
+    fn claimed(place: Place, iface: Option<Uuid>, role: Role) -> Found {
+        Found {
+            place,
+            claim: Some((iface, role)),
+            seeds: true,
+            encap_ip: None,
         }
     }
 }
@@ -239,6 +258,7 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
                 place: Place::Here(Attachment::plain(ofport)),
                 claim: Some((Some(iface), Role::None)),
                 seeds: false,
+                encap_ip: None,
             },
             None => Found::unclaimed(Place::Nowhere),
         },
@@ -257,11 +277,7 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
             .filter(|_| depth < MAX_NESTING)
             .and_then(|sink| around(cx, me, sink, depth))
         {
-            Some(_) => Found {
-                place: Place::HereLogical,
-                claim: Some((None, Role::Main)),
-                seeds: true,
-            },
+            Some(_) => Found::claimed(Place::HereLogical, None, Role::Main),
             None => Found::unclaimed(elsewhere(me, row)),
         },
         "l2gateway" if names_us(row.options().get("l2gateway-chassis"), me) => {
@@ -272,23 +288,15 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
                 }),
                 None => Place::Coming,
             };
-            Found {
-                place,
-                claim: Some((None, Role::Main)),
-                seeds: true,
-            }
+            Found::claimed(place, None, Role::Main)
         }
-        "l3gateway" if names_us(row.options().get("l3gateway-chassis"), me) => Found {
-            place: Place::HereLogical,
-            claim: Some((None, Role::Main)),
-            seeds: true,
-        },
+        "l3gateway" if names_us(row.options().get("l3gateway-chassis"), me) => {
+            Found::claimed(Place::HereLogical, None, Role::Main)
+        }
         kind @ ("chassisredirect" | "external") => match gateway(cx, me, row) {
-            Some(chassis) if Some(chassis) == me.chassis => Found {
-                place: Place::HereLogical,
-                claim: Some((None, Role::Main)),
-                seeds: true,
-            },
+            Some(chassis) if Some(chassis) == me.chassis => {
+                Found::claimed(Place::HereLogical, None, Role::Main)
+            }
             // At once, not only when the new gateway has told the southbound.
             Some(chassis) if kind == "chassisredirect" => Found::unclaimed(Place::Remote(chassis)),
             _ => Found::unclaimed(elsewhere(me, row)),
@@ -325,14 +333,18 @@ fn vif<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8
         return container(cx, me, row, parent, role, depth);
     }
     match interface(cx, row) {
-        Some((iface, ofport)) => Found {
-            place: Place::Here(Attachment {
+        Some((iface, ofport)) => {
+            let (encap, encap_ip) = encap(cx, iface);
+            let place = Place::Here(Attachment {
                 waits: activation::waits(cx, me, row, role),
+                encap,
                 ..Attachment::plain(ofport)
-            }),
-            claim: Some((Some(iface), role)),
-            seeds: true,
-        },
+            });
+            Found {
+                encap_ip,
+                ..Found::claimed(place, Some(iface), role)
+            }
+        }
         None => Found::unclaimed(elsewhere(me, row)),
     }
 }
@@ -363,18 +375,22 @@ fn container<'y>(
             Attachment {
                 ofport,
                 parent: None,
+                encap,
                 ..
             },
-        )) => Found {
-            place: Place::Here(Attachment {
+        )) => {
+            let place = Place::Here(Attachment {
                 ofport,
                 tag: Some(tag),
                 parent: Some(parent),
                 waits: activation::waits(cx, me, row, role),
-            }),
-            claim: Some((None, role)),
-            seeds: true,
-        },
+                encap,
+            });
+            Found {
+                encap_ip: encap_ip(cx, encap),
+                ..Found::claimed(place, None, role)
+            }
+        }
         Some(_) => {
             cx.diagnose(port_diagnostic(
                 row,
@@ -415,11 +431,7 @@ fn virtual_port<'y>(
             .then(|| around(cx, me, p, depth))
             .flatten()
     }) {
-        Some(_) => Found {
-            place: Place::HereLogical,
-            claim: Some((None, Role::Main)),
-            seeds: true,
-        },
+        Some(_) => Found::claimed(Place::HereLogical, None, Role::Main),
         None => Found::unclaimed(elsewhere(me, row)),
     }
 }
@@ -462,6 +474,40 @@ fn interface(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>) -> Option<(Uuid,
         })
         .min()
         .map(|(ofport, uuid)| (uuid, ofport))
+}
+
+/// The place among our addresses of the one that an interface wants to be reached by, and that address.
+fn encap(cx: &Cx<'_, Controller>, iface: Uuid) -> (u8, Option<Str>) {
+    let wanted = cx
+        .value::<Iface>(IFACE.id(), Key::Row(iface))
+        .and_then(|iface| iface.encap_ip.clone());
+    let Some((wanted, config)) = wanted.zip(cx.value::<Config>(CONFIG.id(), Key::Global)) else {
+        return (0, None);
+    };
+    let place = config.encap_ips.iter().position(|ip| *ip == wanted);
+    match place.and_then(|place| u8::try_from(place).ok()) {
+        Some(place) => (place, Some(wanted)),
+        None => {
+            let rec = cx.vs_rec();
+            let row = cx.vs().interface.tracked(iface, &rec);
+            let name = row.map(|row| row.name().clone()).unwrap_or_default();
+            cx.diagnose(Diagnostic {
+                row: format!("Interface {name}"),
+                column: "external_ids",
+                message: format!(
+                    "encap-ip {wanted} is not in ovn-encap-ip: the default one is used"
+                ),
+                uuid: iface,
+            });
+            (0, None)
+        }
+    }
+}
+
+/// The address at a place that an interface has chosen.
+fn encap_ip(cx: &Cx<'_, Controller>, place: u8) -> Option<Str> {
+    let config = cx.value::<Config>(CONFIG.id(), Key::Global)?;
+    (place > 0).then(|| config.encap_ips.get(usize::from(place)).cloned())?
 }
 
 /// The port of Open vSwitch that a VIF or localport is attached by.

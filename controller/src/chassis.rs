@@ -27,6 +27,8 @@ pub struct OwnChassis {
     pub encaps: Vec<EncapSetting>,
     /// Options of every tunnel end.
     pub encap_options: Map<Str, Str>,
+    /// The address that others are to use where nothing else is said.
+    pub encap_default: Option<Str>,
 }
 
 /// What this controller can do, in the names northd looks for.
@@ -90,5 +92,6 @@ fn own(cx: &Cx<'_, Controller>, _: Key) {
         transport_zones: config.transport_zones.clone().into(),
         encaps: config.encaps.clone(),
         encap_options: encap_options.into(),
+        encap_default: config.encap_default.clone(),
     })));
 }

@@ -43,13 +43,19 @@ pub struct Config {
     pub datapath_type: Option<Str>,
     /// Every pair of ovn-encap-type and ovn-encap-ip.
     pub encaps: Vec<EncapSetting>,
+    /// The addresses among them, the one to use where nothing else is said first. A VIF's place among them is what its
+    /// packets carry through the pipeline.
+    pub encap_ips: Vec<Str>,
+    /// ovn-encap-ip-default, if it is one of them.
+    pub encap_default: Option<Str>,
     /// Whether others should send to us with checksums.
     pub encap_csum: bool,
     /// ovn-encap-tos, if any.
     pub encap_tos: Option<Str>,
     /// ovn-encap-df_default, if any.
     pub encap_df: Option<Str>,
-    /// Whether tunnels name their local address.
+    /// Whether tunnels name their local address even if there is but one: as ovn-set-local-ip says, or because several
+    /// controllers share this Open vSwitch and each has its own.
     pub set_local_ip: bool,
     /// Physical network to bridge.
     pub mappings: Vec<(Str, Str)>,
@@ -171,6 +177,20 @@ fn config(cx: &Cx<'_, Controller>, _: Key) {
             uuid,
         });
     }
+    let encap_default = get("ovn-encap-ip-default").cloned();
+    if let Some(ip) = &encap_default
+        && !ips.contains(ip)
+    {
+        cx.diagnose(Diagnostic {
+            row: "Open_vSwitch".into(),
+            column: "external_ids",
+            message: format!("ovn-encap-ip-default {ip} is not in ovn-encap-ip: not used"),
+            uuid,
+        });
+    }
+    let encap_default = encap_default.filter(|ip| ips.contains(ip));
+    let encap_ips = default_first(ips, encap_default.as_ref());
+    let own_address = ids.contains_key(&*format!("ovn-encap-ip-{}", me.name));
     let passed_on = PASSED_ON
         .iter()
         .map(|&(ours, theirs, default)| {
@@ -186,12 +206,14 @@ fn config(cx: &Cx<'_, Controller>, _: Key) {
             .unwrap_or_else(|| Str::from("br-int")),
         datapath_type: get("ovn-bridge-datapath-type").cloned(),
         encaps,
+        encap_ips,
+        encap_default,
         encap_csum: flag("ovn-encap-csum", true),
         encap_tos: get("ovn-encap-tos")
             .filter(|tos| &***tos != "none")
             .cloned(),
         encap_df: get("ovn-encap-df_default").cloned(),
-        set_local_ip: flag("ovn-set-local-ip", false),
+        set_local_ip: flag("ovn-set-local-ip", own_address),
         mappings: pairs(get("ovn-bridge-mappings")),
         macs: pairs(get("ovn-chassis-mac-mappings")),
         transport_zones: list(get("ovn-transport-zones")),
@@ -243,6 +265,11 @@ fn list(text: Option<&Str>) -> Vec<Str> {
     all
 }
 
+fn default_first(mut ips: Vec<Str>, default: Option<&Str>) -> Vec<Str> {
+    ips.sort_by_key(|ip| Some(ip) != default);
+    ips
+}
+
 /// The pairs of a list like `physnet1:br-eth0,physnet2:br-eth1`; the value may hold colons.
 /// `name:value,name:value`; values may have colons of their own.
 pub(crate) fn pairs(text: Option<&Str>) -> Vec<(Str, Str)> {
@@ -270,5 +297,7 @@ mod tests {
             ] as [(Str, Str); 2]
         );
         assert!(list(None).is_empty());
+        let ips: Vec<Str> = ["a".into(), "b".into(), "c".into()].into();
+        assert_eq!(default_first(ips, Some(&"b".into())).join(" "), "b a c");
     }
 }

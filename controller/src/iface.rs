@@ -19,6 +19,8 @@ pub struct Iface {
     pub ofport: Option<u32>,
     /// external_ids:iface-id-ver.
     pub version: Option<Str>,
+    /// external_ids:encap-ip.
+    pub encap_ip: Option<Str>,
     /// Whether BFD sees the other end.
     pub bfd_up: bool,
 }
@@ -45,6 +47,7 @@ fn iface(cx: &Cx<'_, Controller>, key: Key) {
     cx.publish(Iface {
         ofport,
         version: row.external_ids().nonempty("iface-id-ver").cloned(),
+        encap_ip: row.external_ids().nonempty("encap-ip").cloned(),
         bfd_up: row
             .bfd_status()
             .get("state")

@@ -95,6 +95,12 @@ pub mod flag {
     pub const USE_LB_AFF_SESSION: u32 = 1 << 14;
 }
 
+/// In the upper byte of the flags register: the place among this chassis's addresses of the one that the interface a packet
+/// came from wants to be left by.
+pub const ENCAP_SHIFT: u32 = 24;
+/// Its bits.
+pub const ENCAP_MASK: u32 = 0xff << ENCAP_SHIFT;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
 //! Tunnels to the other chassis: which there must be, and the OpenFlow ports of those there are.
 //!
-//! One tunnel per other chassis and tunnel end of it, of the best type that both sides have: Geneve, then STT, then VXLAN.
+//! One tunnel per other chassis, tunnel end of it and address of ours, of the best type that both sides have: Geneve, then
+//! STT, then VXLAN. Packets to a port go to the end that its row names (`encap`), else to the other chassis's default one,
+//! from the address that the interface they came from names (`encap-ip`), else from our default one.
 
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use weft_engine::{Cx, Kind, Wake};
 use weft_ovsdb::model::{Str, Uuid};
 
 use crate::bridge::OwnPort;
-use crate::config::{CONFIG, Config, ME, Me};
+use crate::config::{CONFIG, Config, EncapSetting, ME, Me};
 use crate::ha::{WATCHED, Watched};
 use crate::iface::iface_of;
 use crate::index::Index;
@@ -63,6 +65,10 @@ pub struct Tunnel {
     pub carrier: Carrier,
     /// Its OpenFlow port.
     pub ofport: u32,
+    /// The row of its other end.
+    pub remote: Uuid,
+    /// The place of its near end among our addresses.
+    pub local: u8,
     /// Whether BFD sees the other end, where it is watched.
     pub bfd_up: Option<bool>,
 }
@@ -72,6 +78,20 @@ pub struct Tunnel {
 pub struct Tunnels(pub Vec<Tunnel>);
 
 impl Tunnels {
+    /// The tunnel to one of the ends `wanted`, or to the preferred one, from the address at a place among ours.
+    pub fn choose(&self, wanted: &[Uuid], local: u8) -> Option<Tunnel> {
+        let asked = self.0.iter().find(|tunnel| wanted.contains(&tunnel.remote));
+        let end = asked.or(self.0.first())?.remote;
+        let to_it = || self.0.iter().filter(|tunnel| tunnel.remote == end);
+        let found = to_it().find(|tunnel| tunnel.local == local);
+        found.or(to_it().next()).copied()
+    }
+
+    /// The places among our addresses that it matters to choose from.
+    pub fn locals(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().map(|tunnel| tunnel.local)
+    }
+
     /// Whether the other chassis is seen by any tunnel; `None` where none is watched.
     pub fn alive(&self) -> Option<bool> {
         self.0.iter().filter_map(|tunnel| tunnel.bfd_up).max()
@@ -94,13 +114,16 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
         return;
     }
     let ours = |carrier: Carrier| config.encaps.iter().any(|e| &*e.kind == carrier.name());
-    let mut ends: Vec<(Carrier, Str, Uuid)> = Vec::new();
+    let mut ends: Vec<(Carrier, bool, Str, Uuid)> = Vec::new();
     for &encap in row.encaps().iter() {
         let Some(encap_row) = cx.sb().encap.tracked(encap, &sb) else {
             continue;
         };
         match Carrier::parse(encap_row.type_()) {
-            Some(carrier) if ours(carrier) => ends.push((carrier, encap_row.ip().clone(), encap)),
+            Some(carrier) if ours(carrier) => {
+                let other = !encap_row.options().flag("is_default", false);
+                ends.push((carrier, other, encap_row.ip().clone(), encap));
+            }
             Some(_) => {}
             None => cx.diagnose(Diagnostic {
                 row: format!("Encap of chassis {}", row.name()),
@@ -121,22 +144,37 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
     let watched = cx
         .value::<Watched>(WATCHED.id(), Key::Global)
         .filter(|watched| watched.chassis.contains(&uuid));
+    let locals: Vec<(u8, &Str)> = (0u8..)
+        .zip(&config.encap_ips)
+        .filter(|(_, ip)| {
+            let has = |e: &EncapSetting| e.ip == **ip && *e.kind == *best.name();
+            config.encaps.iter().any(has)
+        })
+        .collect();
+    let pairs = ends
+        .iter()
+        .flat_map(|end| locals.iter().map(move |local| (end, *local)));
     let mut up = Vec::new();
-    for (carrier, ip, encap) in ends {
-        let id: Str = format!("{}@{}", row.name(), ip).into();
+    for ((carrier, _, ip, encap), (local, own_ip)) in pairs {
+        let (carrier, encap) = (*carrier, *encap);
+        // As always where there is no choice: who takes over from us knows its tunnels by their names.
+        let id: Str = match locals.len() {
+            1 => format!("{}@{ip}", row.name()).into(),
+            _ => format!("{}@{ip}%{own_ip}", row.name()).into(),
+        };
         let name = port_name(cx, ledgers, uuid, row.name(), &id);
         let mut options: Vec<(Str, Str)> = vec![
             ("key".into(), "flow".into()),
             ("remote_ip".into(), ip.clone()),
         ];
-        let csum = cx
-            .sb()
-            .encap
-            .tracked(encap, &sb)
-            .is_some_and(|e| e.options().flag("csum", false));
+        let theirs = cx.sb().encap.tracked(encap, &sb);
+        let csum = theirs.is_some_and(|e| e.options().flag("csum", false));
         // As their row asks; Open vSwitch's own default is no checksum.
         if csum {
             options.push(("csum".into(), "true".into()));
+        }
+        if let Some(port) = theirs.and_then(|e| e.options().nonempty("dst_port")) {
+            options.push(("dst_port".into(), port.clone()));
         }
         if let Some(tos) = &config.encap_tos {
             options.push(("tos".into(), tos.clone()));
@@ -144,10 +182,8 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
         if let Some(df) = &config.encap_df {
             options.push(("df_default".into(), df.clone()));
         }
-        if config.set_local_ip
-            && let Some(local) = config.encaps.iter().find(|e| &*e.kind == carrier.name())
-        {
-            options.push(("local_ip".into(), local.ip.clone()));
+        if config.set_local_ip || locals.len() > 1 {
+            options.push(("local_ip".into(), own_ip.clone()));
         }
         cx.emit(Output::VsPort(Arc::new(OwnPort {
             bridge: config.bridge.clone(),
@@ -165,6 +201,8 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
             Some(Tunnel {
                 carrier,
                 ofport: iface.ofport?,
+                remote: encap,
+                local,
                 bfd_up: watched.is_some().then_some(iface.bfd_up),
             })
         }));

@@ -1,6 +1,7 @@
 //! Multicast groups: one copy for each port here, one for each other chassis that has one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use weft_engine::{Cx, Kind};
 use weft_openflow::{Action, Field, Match};
@@ -14,7 +15,7 @@ use crate::flow::{REG_CT_ZONE, REG_OUTPORT, emit};
 use crate::local_datapaths::{LOCAL, Local};
 use crate::program::{Controller, Key, Read};
 use crate::tables;
-use crate::tunnels::{TUNNEL, Tunnel, Tunnels};
+use crate::tunnels::{TUNNEL, Tunnels};
 use crate::zones::PORT_ZONE;
 
 /// Emits the flows of a group; keyed by its row.
@@ -114,31 +115,28 @@ impl Members {
                 actions.as_slice(),
             );
         }
-        let tunnels: BTreeSet<Tunnel> = self
+        let tunnels: Vec<Arc<Tunnels>> = self
             .chassis
             .iter()
             .filter_map(|&chassis| cx.value::<Tunnels>(TUNNEL.id(), Key::Row(chassis)))
-            .filter_map(|tunnels| tunnels.0.first().copied())
             .collect();
-        if self.everywhere.is_empty() && tunnels.is_empty() {
-            return;
+        let mut ways = tunnel::ways(&tunnels, &[], dp_key, group);
+        if ways.is_empty() && !self.everywhere.is_empty() {
+            ways.push((0, Vec::new()));
         }
-        let mut actions = copies(&self.everywhere);
-        if !self.everywhere.is_empty() {
-            actions.push(restore);
+        for (local, out) in ways {
+            let mut actions = copies(&self.everywhere);
+            if !self.everywhere.is_empty() {
+                actions.push(restore.clone());
+            }
+            actions.extend(out);
+            if !self.here.is_empty() {
+                actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
+            }
+            let (priority, matches) = tunnel::from_local(100, &to(), local);
+            let table = tables::REMOTE_OUTPUT;
+            emit(cx, table, priority, cookie, matches, actions.as_slice());
         }
-        tunnel::copies(tunnels, dp_key, group, &mut actions);
-        if !self.here.is_empty() {
-            actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
-        }
-        emit(
-            cx,
-            tables::REMOTE_OUTPUT,
-            100,
-            cookie,
-            to(),
-            actions.as_slice(),
-        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! From the end of the ingress pipeline to the start of the egress pipeline, here or on another chassis.
 
+use std::sync::Arc;
+
 use weft_engine::Cx;
 use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
@@ -65,7 +67,12 @@ pub(super) fn patch(cx: &Cx<'_, Controller>, port: &Port) {
     load_zones(cx, &peer, &mut inner);
     inner.push(Action::set(Field::Metadata, peer.dp_key));
     inner.push(Action::set(REG_INPORT, peer.key));
-    inner.push(Action::set(REG_FLAGS, 0u32));
+    // The way to leave this host by stays chosen.
+    inner.push(Action::SetField {
+        field: REG_FLAGS,
+        value: 0u32.into(),
+        mask: (!tables::ENCAP_MASK).into(),
+    });
     inner.push(Action::set(REG_OUTPORT, 0u32));
     inner.extend((0..10).map(|n| Action::set(Field::reg(n), 0u32)));
     inner.push(Action::resubmit(tables::LOG_INGRESS));
@@ -110,27 +117,54 @@ pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
 
 /// To a port that is here and elsewhere too: a copy to each.
 pub(super) fn twins(cx: &Cx<'_, Controller>, port: &Port, elsewhere: &[Uuid]) {
-    let mut actions = to_each(cx, port, elsewhere);
-    if !actions.is_empty() {
-        actions.push(Action::resubmit(tables::LOCAL_OUTPUT));
-        to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
-    }
+    let mut ways = to_each(cx, port, elsewhere);
+    let here = Action::resubmit(tables::LOCAL_OUTPUT);
+    ways.iter_mut()
+        .for_each(|(_, actions)| actions.push(here.clone()));
+    by_tunnels(cx, port, 100, &port.to(), &ways);
 }
 
 /// Through a tunnel to each of the chassis that can be reached.
-fn to_each(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid]) -> Vec<Action> {
-    let tunnels = chassis.iter().filter_map(|chassis| {
-        let tunnels = cx.value::<Tunnels>(TUNNEL.id(), Key::Row(*chassis))?;
-        tunnels.0.first().copied()
-    });
-    let mut actions = Vec::new();
-    tunnel::copies(tunnels, port.dp_key, port.key, &mut actions);
-    actions
+fn to_each(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid]) -> Vec<tunnel::Way> {
+    let rec = cx.sb_rec();
+    let row = cx.sb().port_binding.tracked(port.uuid, &rec);
+    let ends: Vec<Uuid> = row
+        .iter()
+        .flat_map(|row| row.encap().iter().chain(row.additional_encap().iter()))
+        .copied()
+        .collect();
+    let tunnels = chassis
+        .iter()
+        .filter_map(|chassis| cx.value::<Tunnels>(TUNNEL.id(), Key::Row(*chassis)));
+    let tunnels: Vec<Arc<Tunnels>> = tunnels.collect();
+    tunnel::ways(&tunnels, &ends, port.dp_key, port.key)
+}
+
+/// A flow for what comes from anywhere, and one for each address that interfaces can choose to leave by.
+fn by_tunnels(
+    cx: &Cx<'_, Controller>,
+    port: &Port,
+    priority: u16,
+    matches: &Match,
+    ways: &[tunnel::Way],
+) {
+    for (local, actions) in ways {
+        let (priority, matches) = tunnel::from_local(priority, matches, *local);
+        let table = tables::REMOTE_OUTPUT;
+        emit(
+            cx,
+            table,
+            priority,
+            port.cookie(),
+            matches,
+            actions.as_slice(),
+        );
+    }
 }
 
 /// What comes from a port with several places goes through tunnels, whatever other way there is: a physical network would
 /// be told by turns that its Ethernet address is here and there.
-fn from_twins(cx: &Cx<'_, Controller>, port: &Port, to_it: &[Action]) {
+fn from_twins(cx: &Cx<'_, Controller>, port: &Port, ways: &[tunnel::Way]) {
     for &twin in cx.lookup(Index::TwinsOfDatapath, port.datapath) {
         let here = cx
             .value::<Place>(BINDING.id(), Key::Row(twin))
@@ -139,21 +173,14 @@ fn from_twins(cx: &Cx<'_, Controller>, port: &Port, to_it: &[Action]) {
             continue;
         };
         let from_it = port.to().with(REG_INPORT, twin.key);
-        emit(
-            cx,
-            tables::REMOTE_OUTPUT,
-            110,
-            port.cookie(),
-            from_it,
-            to_it,
-        );
+        by_tunnels(cx, port, 110, &from_it, ways);
     }
 }
 
 /// To a port on other chassis: by the localnet port if the datapath has one here, else through a tunnel. One that is at
 /// several places is reached by tunnels alone.
 pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: &[Uuid]) {
-    let actions = to_each(cx, port, chassis);
+    let ways = to_each(cx, port, chassis);
     if kind != "chassisredirect"
         && kind != "l3gateway"
         && kind != "mirror"
@@ -165,14 +192,10 @@ pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: 
             Action::resubmit(tables::LOCAL_OUTPUT),
         ];
         to_port(cx, port, tables::LOCAL_OUTPUT, by_network);
-        if !actions.is_empty() {
-            from_twins(cx, port, &actions);
-        }
+        from_twins(cx, port, &ways);
         return;
     }
-    if !actions.is_empty() {
-        to_port(cx, port, tables::REMOTE_OUTPUT, actions.as_slice());
-    }
+    by_tunnels(cx, port, 100, &port.to(), &ways);
 }
 
 /// To a gateway port on another chassis over the physical network behind it (`redirect-type=bridged`): the router there

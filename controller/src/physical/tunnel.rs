@@ -1,9 +1,13 @@
 //! Packets in and out of tunnels.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use weft_engine::{Cx, Kind};
 use weft_openflow::{Action, Field, Match};
+use weft_ovsdb::model::Uuid;
 
-use crate::flow::{REG_INPORT, REG_OUTPORT, emit};
+use crate::flow::{REG_FLAGS, REG_INPORT, REG_OUTPORT, emit};
 use crate::program::{Controller, Key};
 use crate::tables;
 use crate::tunnels::{Carrier, TUNNEL, Tunnel, Tunnels};
@@ -63,8 +67,44 @@ fn vxlan_port(outport: u32) -> u32 {
     key & 0xfff
 }
 
-/// A copy through each of the tunnels.
-pub(crate) fn copies(
+/// What sends a copy through each of some tunnels, by the place among our addresses that they are left from.
+pub(crate) type Way = (u8, Vec<Action>);
+
+/// The ways to chassis, at the ends `wanted` where they are among theirs. The first is for whatever has not chosen another
+/// address; none where no chassis is reached.
+pub(crate) fn ways(to: &[Arc<Tunnels>], wanted: &[Uuid], dp_key: u32, outport: u32) -> Vec<Way> {
+    let locals: BTreeSet<u8> = to.iter().flat_map(|tunnels| tunnels.locals()).collect();
+    let way = |local: u8| {
+        let chosen: BTreeSet<Tunnel> = to
+            .iter()
+            .filter_map(|tunnels| tunnels.choose(wanted, local))
+            .collect();
+        let mut actions = Vec::new();
+        copies(chosen, dp_key, outport, &mut actions);
+        (local, actions)
+    };
+    let first = way(0);
+    if first.1.is_empty() {
+        return Vec::new();
+    }
+    let others = locals.into_iter().filter(|local| *local != 0).map(way);
+    let others: Vec<Way> = others.filter(|other| other.1 != first.1).collect();
+    std::iter::once(first).chain(others).collect()
+}
+
+/// Narrows a match to what chose to leave from the address at a place, above what takes all.
+pub(crate) fn from_local(priority: u16, matches: &Match, local: u8) -> (u16, Match) {
+    if local == 0 {
+        return (priority, matches.clone());
+    }
+    let bits = u32::from(local) << tables::ENCAP_SHIFT;
+    let narrowed = matches
+        .clone()
+        .with_masked(REG_FLAGS, bits, tables::ENCAP_MASK);
+    (priority + 1, narrowed)
+}
+
+fn copies(
     tunnels: impl IntoIterator<Item = Tunnel>,
     dp_key: u32,
     outport: u32,

@@ -19,6 +19,13 @@ pub(super) fn input(cx: &Cx<'_, Controller>, port: &Port, kind: &str, at: &Attac
     if kind == "localport" {
         load.push(set_flag(flag::LOCALPORT));
     }
+    if at.encap != 0 {
+        load.push(Action::SetField {
+            field: REG_FLAGS,
+            value: (u32::from(at.encap) << tables::ENCAP_SHIFT).into(),
+            mask: tables::ENCAP_MASK.into(),
+        });
+    }
     load.push(Action::resubmit(tables::LOG_INGRESS));
     let from = Match::any().with(Field::InPort, at.ofport);
     let tagged = |vid: u16| {

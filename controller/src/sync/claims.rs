@@ -143,6 +143,7 @@ mod tests {
             ofport: None,
             bind: Role::Main,
             activated: false,
+            encap_ip: None,
         };
         let output = [Output::Claim(Arc::new(claim))];
         claims.apply([].iter(), output.iter(), 1);

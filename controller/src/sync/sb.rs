@@ -9,9 +9,10 @@ use weft_schemas::sb;
 use super::aside::{Draft, Subject};
 use super::claims::Claims;
 use crate::activation::ACTIVATED;
-use crate::binding::Role;
+use crate::binding::{Claim, Role};
 use crate::chassis::OwnChassis;
 use crate::index::{Index, Indexes};
+use crate::tunnels::Carrier;
 
 /// What is known when a transaction is made.
 pub struct View<'a> {
@@ -91,21 +92,29 @@ fn encaps_of(own: &OwnChassis) -> Vec<sb::Encap> {
         .map(|encap| sb::Encap {
             type_: encap.kind.clone(),
             ip: encap.ip.clone(),
-            options: own.encap_options.clone(),
+            options: match &own.encap_default {
+                Some(ip) if *ip == encap.ip => own.encap_options.with("is_default", "true"),
+                _ => own.encap_options.clone(),
+            },
             chassis_name: own.name.clone(),
         })
         .collect()
 }
 
-fn insert_encaps(own: &OwnChassis, txn: &mut Txn) -> Set<Uuid> {
-    encaps_of(own)
-        .iter()
-        .map(|encap| {
-            let uuid = Uuid::random();
-            txn.insert(encap, sb::encap::ALL, uuid);
-            uuid
-        })
-        .collect()
+/// The rows for our tunnel ends: those of `there` that are as they must be, and new ones.
+fn encap_rows(own: &OwnChassis, there: &[(Uuid, &sb::Encap)], txn: &mut Txn) -> Set<Uuid> {
+    let row_of = |encap: &sb::Encap| {
+        let found = there.iter().find(|(_, row)| *row == encap);
+        found.map_or_else(
+            || {
+                let uuid = Uuid::random();
+                txn.insert(encap, sb::encap::ALL, uuid);
+                uuid
+            },
+            |(uuid, _)| *uuid,
+        )
+    };
+    encaps_of(own).iter().map(row_of).collect()
 }
 
 fn insert_chassis(own: &OwnChassis, uuid: Uuid, txn: &mut Txn) {
@@ -114,7 +123,7 @@ fn insert_chassis(own: &OwnChassis, uuid: Uuid, txn: &mut Txn) {
         hostname: own.hostname.clone(),
         other_config: own.other_config.clone(),
         transport_zones: own.transport_zones.clone(),
-        encaps: insert_encaps(own, txn),
+        encaps: encap_rows(own, &[], txn),
         ..Default::default()
     };
     use sb::chassis as c;
@@ -145,18 +154,14 @@ fn update_chassis(view: &View<'_>, own: &OwnChassis, uuid: Uuid, row: &sb::Chass
         new.transport_zones = own.transport_zones.clone();
         mask |= c::TRANSPORT_ZONES;
     }
-    let mut there: Vec<&sb::Encap> = row
+    let there: Vec<(Uuid, &sb::Encap)> = row
         .encaps
         .iter()
-        .filter_map(|&encap| view.sb.encap.get(encap))
+        .filter_map(|&encap| Some((encap, view.sb.encap.get(encap)?)))
         .collect();
-    let mut wanted = encaps_of(own);
-    let key = |encap: &sb::Encap| (encap.type_.clone(), encap.ip.clone());
-    there.sort_by_key(|encap| key(encap));
-    wanted.sort_by_key(key);
-    if !there.iter().copied().eq(wanted.iter()) {
-        // The old rows go with the last reference to them, within this transaction.
-        new.encaps = insert_encaps(own, txn);
+    // Old rows go with the last reference to them, within this transaction.
+    new.encaps = encap_rows(own, &there, txn);
+    if new.encaps != row.encaps {
         mask |= c::ENCAPS;
     }
     if mask != 0 {
@@ -221,7 +226,7 @@ fn binding(
         return;
     };
     if role == Role::Additional {
-        return bind_additional(view, own, held.claim.activated, (port, row), txn);
+        return bind_additional(view, own, &held.claim, (port, row), txn);
     }
     let mut new = sb::PortBinding {
         chassis: Some(own),
@@ -230,6 +235,10 @@ fn binding(
     let mut mask = 0;
     if row.chassis != Some(own) {
         mask |= p::CHASSIS;
+    }
+    new.encap = encap_of(view, own, &held.claim);
+    if row.encap != new.encap {
+        mask |= p::ENCAP;
     }
     let up = held.since <= view.installed;
     // While it is being bound somebody else's claim that it is up no longer counts.
@@ -243,11 +252,22 @@ fn binding(
     }
 }
 
+/// Our row for the address that the port is to be reached by, of the best type.
+fn encap_of(view: &View<'_>, own: Uuid, claim: &Claim) -> Option<Uuid> {
+    let ip = claim.encap_ip.as_ref()?;
+    let encaps = view.sb.chassis.get(own)?.encaps.iter();
+    let of_ip = encaps.filter_map(|&uuid| {
+        let row = view.sb.encap.get(uuid).filter(|row| row.ip == *ip)?;
+        Some((Carrier::parse(&row.type_)?, uuid))
+    });
+    of_ip.min().map(|(_, uuid)| uuid)
+}
+
 /// One more chassis has the port; its row tells whether its machine has been heard here.
 fn bind_additional(
     view: &View<'_>,
     own: Uuid,
-    activated: bool,
+    claim: &Claim,
     (port, row): (Uuid, &sb::PortBinding),
     txn: &mut Txn,
 ) {
@@ -260,11 +280,20 @@ fn bind_additional(
         txn.mutate_insert(port, &new, p::ADDITIONAL_CHASSIS);
         txn.may_cut();
     }
+    let encap = encap_of(view, own, claim);
+    if let Some(encap) = encap.filter(|encap| !row.additional_encap.contains(encap)) {
+        let new = sb::PortBinding {
+            additional_encap: [encap].into(),
+            ..Default::default()
+        };
+        txn.mutate_insert(port, &new, p::ADDITIONAL_ENCAP);
+        txn.may_cut();
+    }
     let Some(name) = view.sb.chassis.get(own).map(|row| &*row.name) else {
         return;
     };
     let there = row.options.get(ACTIVATED).map_or("", |list| &**list);
-    if activated && !there.split(',').any(|other| other == name) {
+    if claim.activated && !there.split(',').any(|other| other == name) {
         let list = match there {
             "" => name.to_owned(),
             others => format!("{others},{name}"),

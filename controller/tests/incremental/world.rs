@@ -203,6 +203,11 @@ impl World {
                 .filter(|_| kind.is_empty())
                 .map(|n| uuid(3, n))
                 .collect(),
+            encap: self.chance(30).then(|| {
+                let c = self.pick(CHASSIS);
+                uuid(6, c)
+            }),
+            additional_encap: (0..self.pick(2)).map(|n| uuid(6, n)).collect(),
             virtual_parent: self.chance(30).then(|| self.port_name()),
             mirror_port: (kind == "mirror").then(|| self.port_name()),
             mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
@@ -337,6 +342,14 @@ impl World {
                 external_ids: match self.pick(10) {
                     0 => map(&[("mirror-id", "analyser")]),
                     1 => map(&[("ovn-egress-iface", "true")]),
+                    2 | 3 => vec![
+                        (s("iface-id"), self.port_name()),
+                        (
+                            s("encap-ip"),
+                            s(self.one(&["1.1.2.0", "1.1.1.0", "1.1.7.7"])),
+                        ),
+                    ]
+                    .into(),
                     _ => vec![(s("iface-id"), self.port_name())].into(),
                 },
                 ..Default::default()
@@ -366,7 +379,8 @@ impl World {
         } else {
             let name: Str = format!("ovn-c{n}-0").into();
             let (key, value) = if self.chance(80) {
-                ("ovn-chassis-id", format!("c{n}@1.1.1.{n}"))
+                let of = self.one(&["", "%1.1.1.0", "%1.1.2.0"]);
+                ("ovn-chassis-id", format!("c{n}@1.1.1.{n}{of}"))
             } else {
                 ("ovn-localnet-port", format!("p{}", self.pick(PORTS)))
             };
@@ -414,12 +428,20 @@ impl World {
         let encap = sb::Encap {
             type_: s(self.one(&["geneve", "vxlan", "carrier pigeon"])),
             ip: format!("1.1.1.{n}").into(),
-            options: map(&[("csum", "true")]),
+            options: match self.pick(3) {
+                0 => map(&[("csum", "true"), ("is_default", "true")]),
+                1 => map(&[("dst_port", "6082")]),
+                _ => map(&[("csum", "true")]),
+            },
             chassis_name: format!("c{n}").into(),
         };
         let row = sb::Chassis {
             name: format!("c{n}").into(),
-            encaps: [uuid(6, n)].into(),
+            // Another's too, so that there are several ends.
+            encaps: (0..CHASSIS)
+                .filter(|c| *c == n || self.chance(20))
+                .map(|c| uuid(6, c))
+                .collect(),
             transport_zones: if self.chance(10) {
                 [s("tz")].into()
             } else {
@@ -601,10 +623,14 @@ impl World {
     }
 
     fn edit_settings(&mut self) {
-        let external_ids = match self.pick(5) {
+        let external_ids = match self.pick(7) {
             0 => settings("vxlan,geneve"),
             1 => settings("").with("ovn-bridge-mappings", "phys:nowhere"),
             2 => Map::default(),
+            4 => settings("geneve,vxlan").with("ovn-encap-ip", "1.1.1.0,1.1.2.0"),
+            5 => settings("geneve")
+                .with("ovn-encap-ip", "1.1.1.0,1.1.2.0")
+                .with("ovn-encap-ip-default", self.one(&["1.1.2.0", "1.1.9.9"])),
             3 => settings("geneve").with("ovn-chassis-mac-mappings", "phys:00:00:00:00:cc:00"),
             _ => settings("geneve"),
         };

@@ -12,6 +12,7 @@ mod bfd;
 mod dhcp;
 mod dns;
 mod ecmp;
+mod encaps;
 mod external;
 mod failover;
 mod flood;
@@ -78,6 +79,7 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
+    encaps: addresses_come_and_go;
     migration: a_twin_waits_for_its_rarp a_twin_on_a_physical_network;
     mtu: too_big_for_the_gateway;
     neighbors: routers_ask_for_each_other not_every_question_teaches;
@@ -162,6 +164,7 @@ scenarios! { @ newer_than_stock WEFT
     mirror: local_mirrors logical_mirrors;
     acl_more: a_virtual_router_behind_a_port;
     migration: other_signs_of_life;
+    encaps: each_interface_has_its_address;
     dns: names_of_ones_own;
 }
 

@@ -179,9 +179,9 @@ pub fn other_signs_of_life(impls: Impls) {
         ensure(seen == "h1", seen)
     });
     answered_by(&lab, "far", "fd00::1", 2);
-    lab.nb("clear logical_switch_port vm options");
-    // Whoever has it keeps it.
-    is_at(&lab, "vm", "h2", &[]);
+    lab.nb("lsp-set-options vm requested-chassis=h1");
+    is_at(&lab, "vm", "h1", &[]);
+    answered_by(&lab, "far", "10.0.0.1", 1);
 }
 
 /// On a physical network: packets to and from the machine take tunnels while it is at two places, so that the network outside is not told
