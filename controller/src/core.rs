@@ -4,7 +4,8 @@ use weft_engine::{Delta, Difference, Engine, GraphError, KindId};
 use weft_ovsdb::model::{AnyChange, Database, EXISTENCE, Uuid};
 use weft_schemas::{sb, vs};
 
-use crate::config::{ME, Me};
+use crate::config::{ME, Me, chassis_name, setting};
+use crate::index::{Index, Indexes};
 use crate::ledger::{Ledgers, zone_entry};
 use crate::local_datapaths::{LocalSet, SET};
 use crate::program::{Controller, Fact, Inputs, Key, Settings};
@@ -129,17 +130,49 @@ impl Core {
             self.inputs
                 .idx
                 .follow_vs(change, &mut |fact, mask| engine.touch(fact, mask));
-            if let vs::Change::Bridge(c) = change
-                && let (None, Some(row)) = (&c.old, &c.new)
-            {
-                for (key, value) in &row.external_ids {
-                    if let Some((owner, zone)) = zone_entry(key, value) {
-                        self.ledgers.zones.restore(owner, zone);
-                    }
-                }
+        }
+        for change in &changes {
+            if let vs::Change::Bridge(c) = change {
+                self.note_zones(c.uuid, c.old.as_deref(), c.new.as_deref());
             }
         }
         changes
+    }
+
+    /// Takes over the zones that our bridge has from an earlier process, and takes note of those of other bridges.
+    fn note_zones(&mut self, bridge: Uuid, old: Option<&vs::Bridge>, new: Option<&vs::Bridge>) {
+        let (name, start) = self.own_bridge();
+        let zones = &mut self.ledgers.zones;
+        let entries = new.into_iter().flat_map(|row| row.external_ids.iter());
+        let entries = entries.filter_map(|(key, value)| zone_entry(key, value));
+        match (old, new) {
+            (None, Some(row)) if *row.name == name => {
+                entries.for_each(|(owner, zone)| zones.restore(owner, zone));
+                if let Some(start) = start {
+                    zones.start_at(start);
+                }
+            }
+            (_, Some(row)) if *row.name == name => {}
+            _ => zones.note_foreign(bridge, entries.map(|(_, zone)| zone).collect()),
+        }
+    }
+
+    /// The name that our bridge has or is to have; and where zones should start if other controllers have theirs.
+    fn own_bridge(&self) -> (String, Option<u16>) {
+        let inputs = &self.inputs;
+        let root = inputs.idx.find(Index::OpenVswitch, ()).first();
+        let root = root.and_then(|root| inputs.vs.open_vswitch.get(*root));
+        let named = root.and_then(|root| {
+            let name = chassis_name(root, inputs.settings.chassis.as_ref())?;
+            let bridge = setting(root, &name, "ovn-bridge")?.to_string();
+            let own = root
+                .external_ids
+                .contains_key(&*format!("ovn-bridge-{name}"));
+            // Any number will do that is another for another name.
+            let start = Indexes::hash(&*name) as u16;
+            Some((bridge, own.then_some(start)))
+        });
+        named.unwrap_or_else(|| ("br-int".into(), None))
     }
 
     /// Yields a port to another chassis, or no longer.

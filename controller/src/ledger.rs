@@ -29,6 +29,8 @@ pub struct Zones {
     asked: BTreeMap<Str, u16>,
     /// Where to look for the next free one: a zone just given up is not reused at once.
     next: u16,
+    /// Zones of other controllers on this host, by their bridges: connections of all of them are tracked together.
+    foreign: FxHashMap<Uuid, FxHashSet<u16>>,
     /// Zones given to an owner that had none: connections of a former owner must be forgotten first.
     fresh: Vec<u16>,
 }
@@ -49,6 +51,26 @@ impl Zones {
         }
     }
 
+    /// The zones that another bridge's controller uses: not to be given here.
+    pub fn note_foreign(&mut self, bridge: Uuid, zones: FxHashSet<u16>) {
+        match zones.is_empty() {
+            true => self.foreign.remove(&bridge),
+            false => self.foreign.insert(bridge, zones),
+        };
+    }
+
+    fn is_foreign(&self, zone: u16) -> bool {
+        self.foreign.values().any(|zones| zones.contains(&zone))
+    }
+
+    /// Zones are given from here on, if none have been yet: two controllers that start at once then do not begin with the
+    /// same.
+    pub fn start_at(&mut self, next: u16) {
+        if self.by_owner.is_empty() {
+            self.next = next % u16::MAX;
+        }
+    }
+
     /// The zone of an owner; the first free one if it has none yet, nothing when all 65535 are taken.
     pub fn get(&mut self, owner: &Str) -> Option<u16> {
         if let Some(&zone) = self.by_owner.get(owner) {
@@ -56,7 +78,9 @@ impl Zones {
         }
         let zone = (0..u16::MAX)
             .map(|i| (self.next % u16::MAX).wrapping_add(i) % u16::MAX + 1)
-            .find(|zone| !self.taken.contains(zone) && !self.is_asked(*zone))?;
+            .find(|zone| {
+                !self.taken.contains(zone) && !self.is_asked(*zone) && !self.is_foreign(*zone)
+            })?;
         self.next = zone % u16::MAX;
         self.taken.insert(zone);
         self.by_owner.insert(owner.clone(), zone);
@@ -199,15 +223,24 @@ impl TunnelNames {
         }
     }
 
-    /// The name for the port of a tunnel: the first free one that `candidate` gives.
-    pub fn name(&mut self, chassis: Uuid, id: &Str, candidate: impl Fn(u32) -> Str) -> Str {
-        if let Some(name) = self.by_id.get(id) {
+    /// The name for the port of a tunnel: the first one that `candidate` gives that is neither given to another tunnel nor,
+    /// as `is_free` tells, anybody else's.
+    pub fn name(
+        &mut self,
+        chassis: Uuid,
+        id: &Str,
+        candidate: impl Fn(u32) -> Str,
+        is_free: impl Fn(&str) -> bool,
+    ) -> Str {
+        if let Some(name) = self.by_id.get(id)
+            && is_free(name)
+        {
             return name.clone();
         }
         let mut n = 0;
         let name = loop {
             let name = candidate(n);
-            if !self.taken.contains(&name) {
+            if !self.taken.contains(&name) && is_free(&name) {
                 break name;
             }
             n += 1;
@@ -284,6 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn zones_of_other_controllers_are_left_alone() {
+        let mut zones = Zones::default();
+        zones.note_foreign(Uuid(7), [1, 2].into_iter().collect());
+        assert_eq!(zones.get(&"p1".into()), Some(3));
+        zones.note_foreign(Uuid(7), FxHashSet::default());
+        zones.start_at(100);
+        assert_eq!(
+            zones.get(&"p2".into()),
+            Some(4),
+            "too late to start elsewhere"
+        );
+        let mut zones = Zones::default();
+        zones.start_at(100);
+        assert_eq!(zones.get(&"p1".into()), Some(101));
+    }
+
+    #[test]
     fn a_renamed_owner_gives_up_its_zone() {
         let mut zones = Zones::default();
         zones.restore("old", 9);
@@ -302,23 +352,35 @@ mod tests {
     #[test]
     fn tunnel_names_do_not_collide() {
         let mut names = TunnelNames::default();
+        let free = |name: &str| name != "ovn-abcdef-2";
         let candidate = |n: u32| Str::from(format!("ovn-abcdef-{n:x}"));
         assert_eq!(
-            &*names.name(Uuid(1), &"abcdef1@1".into(), candidate),
+            &*names.name(Uuid(1), &"abcdef1@1".into(), candidate, free),
             "ovn-abcdef-0"
         );
         assert_eq!(
-            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate),
+            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate, free),
             "ovn-abcdef-1"
         );
         names.free(Uuid(1));
         assert_eq!(
-            &*names.name(Uuid(3), &"abcdef3@3".into(), candidate),
+            &*names.name(Uuid(3), &"abcdef3@3".into(), candidate, free),
             "ovn-abcdef-0"
         );
         assert_eq!(
-            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate),
+            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate, free),
             "ovn-abcdef-1"
+        );
+        assert_eq!(
+            &*names.name(Uuid(4), &"abcdef4@4".into(), candidate, free),
+            "ovn-abcdef-3",
+            "somebody else has 2"
+        );
+        let free = |name: &str| name != "ovn-abcdef-1";
+        assert_eq!(
+            &*names.name(Uuid(2), &"abcdef2@2".into(), candidate, free),
+            "ovn-abcdef-2",
+            "somebody else took it"
         );
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weft_engine::{Cx, Kind, Wake};
 use weft_ovsdb::model::{Str, Uuid};
 
-use crate::bridge::OwnPort;
+use crate::bridge::{BRIDGE, IntegrationBridge, OwnPort};
 use crate::config::{CONFIG, Config, EncapSetting, ME, Me};
 use crate::ha::{WATCHED, Watched};
 use crate::iface::iface_of;
@@ -21,7 +21,7 @@ use crate::program::{Controller, Diagnostic, Key, Output, Read};
 /// Emits the tunnel ports to a chassis and publishes [`Tunnel`]; keyed by the other chassis.
 pub const TUNNEL: Kind<Controller> = Kind::serial(
     "tunnel",
-    &["me", "config", "iface", "ha-watched"],
+    &["me", "config", "bridge", "iface", "ha-watched"],
     tunnel,
     gone,
 );
@@ -196,7 +196,7 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
                 .unwrap_or_default(),
             mark: ("ovn-chassis-id", id.clone()),
         })));
-        let port = cx.lookup_one(Index::TunnelPort, &*id);
+        let port = own_port(cx, &id);
         up.extend(port.and_then(|p| iface_of(cx, p)).and_then(|iface| {
             Some(Tunnel {
                 carrier,
@@ -217,6 +217,14 @@ fn gone(ledgers: &mut Ledgers, key: Key, _: &mut Wake<'_, Controller>) {
     ledgers.tunnels.free(key.row());
 }
 
+/// The port of a tunnel on our bridge. Another controller of this host may have one of the same name to the same end.
+fn own_port(cx: &Cx<'_, Controller>, id: &Str) -> Option<Uuid> {
+    let bridge = cx.value::<IntegrationBridge>(BRIDGE.id(), Key::Global)?;
+    let ports = cx.lookup(Index::TunnelPort, &**id).iter().copied();
+    let mut own = ports.filter(|port| cx.lookup(Index::BridgeOfPort, port).contains(&bridge.uuid));
+    own.next()
+}
+
 /// The name of a tunnel port: `ovn-` with six characters of the chassis's name and a number that makes it unique. What
 /// exists keeps its name.
 fn port_name(
@@ -227,15 +235,15 @@ fn port_name(
     id: &Str,
 ) -> Str {
     let vs = cx.vs_rec();
-    let existing = cx.lookup_one(Index::TunnelPort, &**id);
-    if let Some(row) = existing.and_then(|p| cx.vs().port.tracked(p, &vs)) {
+    if let Some(row) = own_port(cx, id).and_then(|p| cx.vs().port.tracked(p, &vs)) {
         ledgers.tunnels.note(chassis, id, row.name());
         return row.name().clone();
     }
     let prefix: String = name.chars().take(6).collect();
-    ledgers
-        .tunnels
-        .name(chassis, id, |n| format!("ovn-{prefix}-{n:x}").into())
+    // Names of ports are unique in all of Open vSwitch.
+    let is_free = |name: &str| cx.lookup(Index::VsPortByName, name).is_empty();
+    let candidate = |n| format!("ovn-{prefix}-{n:x}").into();
+    ledgers.tunnels.name(chassis, id, candidate, is_free)
 }
 
 /// Whether two chassis have a transport zone in common; none at all is the default zone.

@@ -532,6 +532,26 @@ impl Lab {
         self.daemon(host, &argv);
     }
 
+    /// Starts another controller on a host that has one: a chassis of its own by that name, with what the host's Open vSwitch
+    /// says for it alone.
+    #[track_caller]
+    pub fn start_another(&self, host: &str, chassis: &str) {
+        let dir = self.host_dir(host).display().to_string();
+        let mut argv = vec![
+            programs::controller(self.impls.controller)
+                .display()
+                .to_string(),
+            format!("unix:{dir}/db.sock"),
+            "-n".into(),
+            chassis.into(),
+        ];
+        if self.impls.controller == Impl::Weft {
+            argv.push(format!("--unixctl={dir}/{chassis}.ctl"));
+        }
+        argv.extend(self.daemon_options(host, chassis));
+        self.daemon(host, &argv);
+    }
+
     /// Sends a signal to a daemon (by the name of its pidfile) and waits for its end.
     #[track_caller]
     pub fn stop(&self, host: &str, daemon: &str, signal: Signal) {

@@ -213,7 +213,7 @@ impl Desired {
             self.write_queues(view, draft);
         }
         if look.has(Look::INTERFACES) {
-            interfaces(view, claims, draft);
+            interfaces(view, bridge, claims, draft);
         }
     }
 
@@ -343,8 +343,12 @@ impl Desired {
         }
         nothing.write_queues(view, draft);
         nothing.ports(view, wanted, draft);
+        let Some((bridge, _)) = bridge_row(view, &wanted.name) else {
+            return;
+        };
         for (iface, row) in view.vs.interface.iter() {
-            if row.external_ids.contains_key("ovn-installed") {
+            let installed = row.external_ids.contains_key("ovn-installed");
+            if installed && is_on(view, bridge, iface) {
                 draft.part(Subject::Interface(iface, row.name.clone()), |txn| {
                     forget_installed(iface, txn)
                 });
@@ -506,7 +510,7 @@ fn is_ours(view: &View<'_>, uuid: Uuid, row: &vs::Port, bridge: &str) -> bool {
 }
 
 /// Tells interfaces whether the flows of their ports are in.
-fn interfaces(view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
+fn interfaces(view: &View<'_>, bridge: Uuid, claims: &Claims, draft: &mut Draft<'_>) {
     let told: FxHashSet<Uuid> = super::sb::installed(claims, view.installed)
         .map(|(_, iface)| iface)
         .collect();
@@ -542,12 +546,22 @@ fn interfaces(view: &View<'_>, claims: &Claims, draft: &mut Draft<'_>) {
         return;
     }
     for (iface, row) in view.vs.interface.iter() {
-        if row.external_ids.contains_key("ovn-installed") && !claimed.contains(&iface) {
+        let installed = row.external_ids.contains_key("ovn-installed");
+        if installed && !claimed.contains(&iface) && is_on(view, bridge, iface) {
             draft.part(Subject::Interface(iface, row.name.clone()), |txn| {
                 forget_installed(iface, txn)
             });
         }
     }
+}
+
+/// Whether an interface is on a bridge. Others may be other controllers'.
+fn is_on(view: &View<'_>, bridge: Uuid, iface: Uuid) -> bool {
+    let ports = view.idx.find(Index::PortOfInterface, iface);
+    ports.iter().any(|port| {
+        let bridges = view.idx.find(Index::BridgeOfPort, port);
+        bridges.contains(&bridge)
+    })
 }
 
 fn forget_installed(iface: Uuid, txn: &mut Txn) {

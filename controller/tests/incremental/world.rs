@@ -418,6 +418,15 @@ impl World {
             ..Default::default()
         };
         self.vs(vec![RowUpdate::insert(uuid(102, 0), row).into()]);
+        if self.chance(20) {
+            // Zones of another controller.
+            let row = vs::Bridge {
+                name: s("br-ex"),
+                external_ids: map(&[("ct-zone-x", self.one(&["1", "2", "9", "70000"]))]),
+                ..Default::default()
+            };
+            self.vs(vec![RowUpdate::insert(uuid(102, 1), row).into()]);
+        }
     }
 
     fn edit_chassis(&mut self) {

@@ -36,6 +36,7 @@ mod restart;
 mod routing;
 mod sampling;
 mod switching;
+mod two_chassis;
 mod virtual_ports;
 mod vlan_routing;
 
@@ -79,6 +80,7 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
+    two_chassis: each_has_its_bridge;
     encaps: addresses_come_and_go;
     migration: a_twin_waits_for_its_rarp a_twin_on_a_physical_network;
     mtu: too_big_for_the_gateway;
