@@ -96,8 +96,8 @@ enum Pending {
 /// One connection.
 pub(super) struct Link<D: Database> {
     remote: Remote,
-    /// Bytes to send.
-    pub(super) out: Vec<u8>,
+    /// Messages to send.
+    pub(super) out: Vec<Vec<u8>>,
     /// Events to deliver.
     pub(super) events: Vec<Event<D>>,
     next_id: u64,
@@ -153,7 +153,7 @@ impl<D: Database> Link<D> {
 
     fn request(&mut self, method: &str, params: &impl Serialize, pending: Pending) {
         self.next_id += 1;
-        self.out.extend(wire::request(method, params, self.next_id));
+        self.out.push(wire::request(method, params, self.next_id));
         self.pending.insert(self.next_id, pending);
     }
 
@@ -161,8 +161,7 @@ impl<D: Database> Link<D> {
     fn request_text(&mut self, method: &str, params: &str, pending: Pending) {
         self.next_id += 1;
         let id = self.next_id.to_string();
-        self.out.reserve(params.len() + method.len() + 64);
-        for part in [
+        let parts = [
             r#"{"method":""#,
             method,
             r#"","params":"#,
@@ -170,9 +169,8 @@ impl<D: Database> Link<D> {
             r#","id":"#,
             &id,
             "}",
-        ] {
-            self.out.extend_from_slice(part.as_bytes());
-        }
+        ];
+        self.out.push(parts.concat().into_bytes());
         self.pending.insert(self.next_id, pending);
     }
 
@@ -189,7 +187,7 @@ impl<D: Database> Link<D> {
                     "echo" => wire::reply(id, params),
                     _ => wire::refusal(id, "unknown method"),
                 };
-                self.out.extend(answer);
+                self.out.push(answer);
                 Ok(())
             }
             Message::Notification { method, params } => self.notified(memory, &method, params),

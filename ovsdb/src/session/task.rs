@@ -251,7 +251,9 @@ impl<D: Database> Task<D> {
     async fn converse(&mut self, connection: &mut Connection, link: &mut Link<D>) -> Option<Stop> {
         let mut received = 0;
         loop {
-            connection.send(std::mem::take(&mut link.out));
+            for message in link.out.drain(..) {
+                connection.send(message);
+            }
             self.deliver(link);
             let now = self.now();
             if connection.received() != received {
