@@ -101,6 +101,7 @@ class Cases:
         self.others(switch, gateway, group, port, lrp, setting)
 
     def switches(self, switch, port, other, lbs, service, setting):
+        join = ("Logical_Switch", self.id("Logical_Switch", "join"))
         self.add("NB_Global", [], [{"op": "update", "table": "NB_Global", "where": [], "row": {"ipsec": True}}], [],
                  after=[{"op": "update", "table": "NB_Global", "where": [], "row": {"ipsec": False}}])
         self.root("Logical_Switch", {"name": "new", "load_balancer_group": ref(lbs[1]), "other_config": m(subnet="10.255.0.0/24")},
@@ -113,7 +114,7 @@ class Cases:
                    {"vips": m(**{"10.97.0.1:80": "10.128.0.12:80,10.128.0.13:80"})})
         self.all["Load_Balancer"]["delete"].append(delete("Load_Balancer", self.all["Load_Balancer"]["insert"][0]["uuid"]))
         self.root("Load_Balancer_Group", {"name": "new", "load_balancer": ref(service)}, {"load_balancer": st()},
-                  [lambda u: mutate(*switch, "load_balancer_group", "insert", ref(u))], [lambda u: mutate(*switch, "load_balancer_group", "delete", ref(u))])
+                  [lambda u: update(*join, load_balancer_group=ref(u))], [update(*join, load_balancer_group=st())])
         lb = str(uuid.uuid4())
         made = insert("Load_Balancer", lb, name="checked", protocol="tcp", vips=m(**{"10.97.0.2:80": "10.128.0.11:80"}),
                       ip_port_mappings=m(**{"10.128.0.11": "pod-0-1:10.128.0.9"}))
@@ -169,7 +170,7 @@ class Cases:
         self.add("Sample_Collector", [collector(u, "d"), update("Sample", s, collectors=ref(u))], [update("Sample_Collector", u, probability=100)],
                  [update("Sample", s, collectors=st()), delete("Sample_Collector", u)], about, ended)
         about = [collector(sampled, "c"), rule, mutate(*group, "acls", "insert", ref(acl)), insert("Sample", s, collectors=ref(sampled), metadata=5), update("ACL", acl, sample_new=ref(s))]
-        ended = [mutate(*group, "acls", "delete", ref(acl)), delete("Sample_Collector", sampled)]
+        ended = [update("Sample", s, collectors=st()), update("ACL", acl, sample_new=st()), mutate(*group, "acls", "delete", ref(acl)), delete("Sample_Collector", sampled)]
         self.add("Sampling_App", apps, [update("Sampling_App", app, id=8)], [delete("Sampling_App", app)], about, ended)
 
     def routers(self, router, gateway, lrp, setting):

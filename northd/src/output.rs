@@ -34,6 +34,9 @@ pub enum DpSet {
     One(Uuid),
     /// Any other number.
     Many(Arc<DpList>),
+    /// The switches of a load balancer group, whichever they are at present ([`Output::GroupSwitches`]): who names them
+    /// like this yields the same when they change. There is one at least.
+    OfGroup(Uuid),
 }
 
 /// The members of a [`DpSet`] with their hash.
@@ -59,24 +62,25 @@ impl DpSet {
         }))
     }
 
-    /// The members, sorted.
+    /// The members that it lists itself, sorted: none of [`DpSet::OfGroup`].
     pub fn as_slice(&self) -> &[Uuid] {
         match self {
             DpSet::One(one) => std::slice::from_ref(one),
             DpSet::Many(many) => &many.list,
+            DpSet::OfGroup(_) => &[],
         }
     }
 
     /// No datapath at all.
     pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        !matches!(self, DpSet::OfGroup(_)) && self.as_slice().is_empty()
     }
 }
 
 impl PartialEq for DpSet {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (DpSet::One(a), DpSet::One(b)) => a == b,
+            (DpSet::One(a), DpSet::One(b)) | (DpSet::OfGroup(a), DpSet::OfGroup(b)) => a == b,
             (DpSet::Many(a), DpSet::Many(b)) => {
                 Arc::ptr_eq(a, b) || (a.hash == b.hash && a.list == b.list)
             }
@@ -91,6 +95,7 @@ impl Hash for DpSet {
         match self {
             DpSet::One(one) => one.hash(state),
             DpSet::Many(many) => many.hash.hash(state),
+            DpSet::OfGroup(group) => (1_u8, group).hash(state),
         }
     }
 }
@@ -379,6 +384,13 @@ pub enum Output {
         dps: DpSet,
         /// What it comes from.
         origin: Origin,
+    },
+    /// The switches of a load balancer group ([`DpSet::OfGroup`]).
+    GroupSwitches {
+        /// The group.
+        group: Uuid,
+        /// Its switches: one at least, listed.
+        switches: DpSet,
     },
     /// A datapath.
     Datapath(Arc<Datapath>),

@@ -8,7 +8,8 @@ use weft_ovsdb::model::{Map, Row, RowUpdate, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
 use crate::compiler::Compiler;
-use crate::output::Output;
+use crate::index::ById;
+use crate::output::{DpSet, Output};
 use crate::program::Settings;
 
 /// A map column.
@@ -376,8 +377,8 @@ impl Bed {
             let Output::Flow { flow, dps, origin } = output else {
                 continue;
             };
-            let names: Vec<Str> = dps
-                .as_slice()
+            let names: Vec<Str> = self
+                .members(dps)
                 .iter()
                 .filter_map(|dp| switch(dp).or_else(|| router(dp)))
                 .collect();
@@ -400,6 +401,15 @@ impl Bed {
             .map(|line| line.splitn(3, ' ').nth(2).unwrap_or_default())
             .collect::<Vec<_>>()
             .join("\n")
+    }
+
+    /// The datapaths of a set, whoever lists them.
+    pub fn members<'a>(&'a self, dps: &'a DpSet) -> &'a [Uuid] {
+        let idx = &self.compiler.inputs().idx;
+        match dps {
+            DpSet::OfGroup(group) => idx.by_id(ById::SwitchesOfLbGroup, 0, *group),
+            listed => listed.as_slice(),
+        }
     }
 
     /// How many units run for what has changed.

@@ -96,12 +96,22 @@ impl Cx<'_> {
             DatapathKind::Switch => ById::SwitchesOfCopp,
             DatapathKind::Router => ById::RoutersOfCopp,
         };
-        let mut rest = dps.as_slice().to_vec();
+        let meter = |copp: &Uuid| Some((*copp, self.protecting_meter(*copp, protocol)?));
+        let meters: Vec<(Uuid, Str)> = self
+            .all(nb::TableId::Copp)
+            .iter()
+            .filter_map(meter)
+            .collect();
+        if meters.is_empty() {
+            return vec![(None, dps)];
+        }
+        let mut rest = match &dps {
+            // Some are metered and others not: now it matters which they are.
+            DpSet::OfGroup(group) => self.by_id(ById::SwitchesOfLbGroup, *group).to_vec(),
+            listed => listed.as_slice().to_vec(),
+        };
         let mut split: Vec<(Option<Str>, DpSet)> = Vec::new();
-        for &copp in self.all(nb::TableId::Copp) {
-            let Some(meter) = self.protecting_meter(copp, protocol) else {
-                continue;
-            };
+        for (copp, meter) in meters {
             let protected = self.by_id(index, copp);
             let (these, others): (Vec<Uuid>, Vec<Uuid>) = rest
                 .into_iter()
@@ -168,7 +178,7 @@ mod tests {
                     return None;
                 };
                 let meter = flow.controller_meter.as_ref()?;
-                let (name, count) = (flow.stage.info().name, dps.as_slice().len());
+                let (name, count) = (flow.stage.info().name, bed.members(dps).len());
                 Some(format!("{name} {} | {meter} | {count}", flow.priority))
             })
             .collect();

@@ -132,6 +132,10 @@ impl Sync {
                 self.flows.add(flow.clone(), dps.clone(), *origin)
             }
             Output::Flow { flow, dps, origin } => self.flows.remove(flow, dps, *origin),
+            Output::GroupSwitches { group, switches } => {
+                self.flows.group_switches(*group, switches, present);
+                self.rows.output(output, present);
+            }
             Output::LspUp(..)
             | Output::LspDynamic(..)
             | Output::LspTag(..)

@@ -16,7 +16,7 @@ use crate::features::acl::state::{LbGroupVips, LbVips};
 use crate::features::router::port;
 use crate::features::router_port::{is_distributed_gateway, redirect_name};
 use crate::index::{ById, ByName};
-use crate::output::DpSet;
+use crate::output::{DpSet, Output};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// What flows of load balancers differ in from router to router.
@@ -189,7 +189,7 @@ pub fn router(cx: &Cx<'_>, uuid: Uuid) -> Option<Arc<Router>> {
 /// The datapaths of a load balancer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Places {
-    /// Switches.
+    /// Switches; those of a group by its name, so that one more changes nothing here.
     pub switches: DpSet,
     /// Routers by class.
     pub routers: Vec<(Class, DpSet)>,
@@ -233,12 +233,15 @@ impl Feature for GroupPlaces {
     const READS: &'static [&'static str] = &[Routers::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
-        let switches = cx.by_id(ById::SwitchesOfLbGroup, key.row()).to_vec();
-        cx.publish(places(
-            cx,
-            switches,
-            cx.by_id(ById::RoutersOfLbGroup, key.row()),
-        ));
+        let group = key.row();
+        let switches = cx.by_id(ById::SwitchesOfLbGroup, group).to_vec();
+        let routers = cx.by_id(ById::RoutersOfLbGroup, group);
+        let mut places = places(cx, switches, routers);
+        if !places.switches.is_empty() {
+            let switches = std::mem::replace(&mut places.switches, DpSet::OfGroup(group));
+            cx.emit(Output::GroupSwitches { group, switches });
+        }
+        cx.publish(places);
     }
 }
 

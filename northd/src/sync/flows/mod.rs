@@ -8,6 +8,7 @@
 //! for a new switch, not one per flow); rows that nobody wants, or that appear twice, are deleted.
 
 mod columns;
+mod group;
 mod replica;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,8 @@ pub struct Plan {
     writes: Vec<(Arc<LogicalFlow>, Target, Origin)>,
     /// Rows that will follow in later flushes, and the groups they go to: a group moves with all its rows or not at all.
     ahead: Vec<(Uuid, Group)>,
+    /// Rows of groups that stand for other datapaths now, with those that they stood for and those that they stand for.
+    moved: Vec<(Uuid, Group, Group)>,
 }
 
 /// The logical flows that are wanted, those that are there, and which to compare.
@@ -120,6 +123,12 @@ pub struct Flows {
     waiting: FxHashMap<Uuid, Vec<Arc<LogicalFlow>>>,
     /// How often flows name a datapath.
     named: FxHashMap<Uuid, usize>,
+    /// The switches of load balancer groups.
+    of_groups: FxHashMap<Uuid, group::Switches>,
+    /// Groups whose switches are others since the last flush, with those that they had.
+    regrouped: FxHashMap<Uuid, DpSet>,
+    /// How many rows on a row of datapaths stand for flows on just the switches of a group.
+    ours: FxHashMap<(Uuid, Uuid), usize>,
     /// Rows that our own transaction under way modifies.
     expected: FxHashSet<Uuid>,
     /// What the transaction under way does, by operation.
@@ -145,34 +154,37 @@ impl Flows {
 
     /// A unit wants a flow.
     pub fn add(&mut self, flow: Arc<LogicalFlow>, dps: DpSet, origin: Origin) {
-        for dp in dps.as_slice() {
-            *self.named.entry(*dp).or_default() += 1;
-        }
-        self.wanted
-            .entry(flow.clone())
-            .or_default()
-            .uses
-            .push((dps, origin));
+        self.name(&dps, true);
+        self.wanted.entry(flow.clone()).or_default();
+        let one_of = dps.clone();
+        self.change_uses(&flow, &one_of, |wanted| wanted.uses.push((dps, origin)));
         self.dirty.insert(flow);
+    }
+
+    /// Counts flows, or the switches of a group, that name datapaths.
+    fn name(&mut self, dps: &DpSet, more: bool) {
+        for dp in dps.as_slice() {
+            let count = self.named.entry(*dp).or_default();
+            *count = if more {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+            if *count == 0 {
+                self.named.remove(dp);
+            }
+        }
     }
 
     /// It no longer does.
     pub fn remove(&mut self, flow: &Arc<LogicalFlow>, dps: &DpSet, origin: Origin) {
-        for dp in dps.as_slice() {
-            if let Some(count) = self.named.get_mut(dp) {
-                *count -= 1;
-                if *count == 0 {
-                    self.named.remove(dp);
-                }
-            }
-        }
-        if let Some(wanted) = self.wanted.get_mut(flow)
-            && let Some(at) = wanted
-                .uses
-                .iter()
-                .position(|(d, o)| *o == origin && d == dps)
-        {
-            wanted.uses.swap_remove(at);
+        self.name(dps, false);
+        let found = |wanted: &Wanted| {
+            let mut uses = wanted.uses.iter();
+            uses.position(|(d, o)| *o == origin && d == dps)
+        };
+        if let Some(at) = self.wanted.get(flow).and_then(found) {
+            self.change_uses(flow, dps, |wanted| drop(wanted.uses.swap_remove(at)));
             self.dirty.insert(flow.clone());
         }
     }
@@ -194,7 +206,7 @@ impl Flows {
 
     /// Nothing needs to be compared.
     pub fn is_settled(&self) -> bool {
-        self.dirty.is_empty() && self.orphans.is_empty()
+        self.dirty.is_empty() && self.orphans.is_empty() && self.regrouped.is_empty()
     }
 
     /// Compare everything.
@@ -211,10 +223,10 @@ impl Flows {
                 }
             }
         } else if self.named.contains_key(&nb) {
-            let naming = self
-                .wanted
-                .iter()
-                .filter(|(_, w)| w.uses.iter().any(|(d, _)| d.as_slice().contains(&nb)));
+            let naming = self.wanted.iter().filter(|(_, w)| {
+                let mut lists = w.uses.iter().map(|(dps, _)| self.listed(dps).as_slice());
+                lists.any(|list| list.contains(&nb))
+            });
             let naming: Vec<_> = naming.map(|(flow, _)| flow.clone()).collect();
             self.dirty.extend(naming);
         }
@@ -233,6 +245,7 @@ impl Flows {
         self.groups.clear();
         self.group_of_row.clear();
         self.users.clear();
+        self.ours.clear();
         self.journal.clear();
         self.all_dirty();
     }
@@ -248,18 +261,23 @@ impl Flows {
             return (Target::Nowhere, Origin::default());
         };
         let origin = wanted.uses.iter().map(|u| u.1).min().unwrap_or_default();
-        if let [(DpSet::Many(list), _)] = &wanted.uses[..]
+        let only = match &wanted.uses[..] {
+            [(dps, _)] => match self.listed(dps) {
+                DpSet::Many(list) => Some(list.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(list) = &only
             && let Some((_, target)) = memo.get(&Arc::as_ptr(list))
         {
             return (target.clone(), origin);
         }
-        let mut all: Vec<Uuid> = wanted
-            .uses
-            .iter()
-            .flat_map(|(dps, _)| dps.as_slice())
+        let lists = wanted.uses.iter();
+        let mut all: Vec<Uuid> = lists
+            .flat_map(|(dps, _)| self.listed(dps).as_slice())
             .copied()
             .collect();
-        let before = all.len();
         all.sort_unstable();
         all.dedup();
         let mut missing = false;
@@ -279,9 +297,8 @@ impl Flows {
             [one] => Target::Datapath(one),
             _ => Target::Group(self.shared(all)),
         };
-        if let ([(DpSet::Many(list), _)], false) = (&self.wanted[flow].uses[..], missing) {
-            debug_assert_eq!(before, list_len(list));
-            memo.insert(Arc::as_ptr(list), (list.clone(), target.clone()));
+        if let (Some(list), false) = (only, missing) {
+            memo.insert(Arc::as_ptr(&list), (list, target.clone()));
         }
         (target, origin)
     }
@@ -302,7 +319,10 @@ impl Flows {
         set_aside: &impl Fn(&Subject) -> bool,
     ) -> Plan {
         self.journal.clear();
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            moved: self.follow_groups(known),
+            ..Plan::default()
+        };
         let mut memo = Memo::default();
         let chosen: Vec<Arc<LogicalFlow>> = self.dirty.iter().take(max).cloned().collect();
         for flow in chosen {
@@ -361,6 +381,9 @@ impl Flows {
     /// Nothing is wanted any more, and what is there is nobody's: for a daemon that becomes active.
     pub fn restart(&mut self) {
         self.wanted.clear();
+        self.of_groups.clear();
+        self.regrouped.clear();
+        self.ours.clear();
         self.dirty.clear();
         self.waiting.clear();
         self.named.clear();
@@ -384,7 +407,3 @@ impl Flows {
 
 /// Where the sets of datapaths of this flush turned out to be. Holds the lists so that their addresses stay theirs.
 type Memo = FxHashMap<*const DpList, (Arc<DpList>, Target)>;
-
-fn list_len(list: &Arc<DpList>) -> usize {
-    DpSet::Many(list.clone()).as_slice().len()
-}

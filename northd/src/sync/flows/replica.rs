@@ -100,6 +100,9 @@ impl Flows {
     pub(super) fn drop_row(&mut self, uuid: Uuid) -> Option<Arc<LogicalFlow>> {
         self.orphans.remove(&uuid);
         self.unseen.remove(&uuid);
+        if let Some(flow) = self.have.get(&uuid)?.flow.clone() {
+            self.account(&flow, false);
+        }
         let have = self.have.remove(&uuid)?;
         match &have.flow {
             Some(flow) => {
@@ -172,6 +175,13 @@ impl Flows {
     }
 
     pub(super) fn set_place(&mut self, row: Uuid, place: Place, hint: u32) {
+        let Some(have) = self.have.get(&row) else {
+            return;
+        };
+        let flow = have.flow.clone().filter(|_| have.place != place);
+        if let Some(flow) = &flow {
+            self.account(flow, false);
+        }
         let Some(have) = self.have.get_mut(&row) else {
             return;
         };
@@ -179,5 +189,8 @@ impl Flows {
         have.hint = hint;
         self.use_group(old.group(), false);
         self.use_group(place.group(), true);
+        if let Some(flow) = &flow {
+            self.account(flow, true);
+        }
     }
 }

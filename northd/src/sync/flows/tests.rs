@@ -61,3 +61,132 @@ fn a_group_moves_with_all_its_flows() {
     let sent: usize = (0..3).map(|_| flush(&mut flows, 2)).sum();
     assert_eq!(sent, 5);
 }
+
+/// Where the rows say that the flows are, as a chassis reads it.
+fn placed(flows: &Flows) -> Vec<(u16, Vec<Uuid>)> {
+    let of = |have: &Have| {
+        let datapaths = match have.place {
+            Place::Nowhere => Vec::new(),
+            Place::Datapath(row) => vec![Uuid(!row.0)],
+            Place::Group(row) => flows.group_of_row[&row].to_vec(),
+        };
+        (have.flow.as_ref().unwrap().priority, datapaths)
+    };
+    let mut all: Vec<_> = flows.have.values().map(of).collect();
+    all.sort();
+    all
+}
+
+/// Groups' switches change in place or not: in the end every flow is where it is wanted, and what is counted adds up.
+#[test]
+fn flows_follow_the_switches_of_groups() {
+    let origin = |n: u32| Origin { hint: n, kind: 0 };
+    for seed in 1..=60_u64 {
+        let mut state = seed;
+        let mut roll = |sides: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % sides
+        };
+        let mut flows = Flows::default();
+        let mut groups: Vec<Vec<u128>> = vec![Vec::new(); 2];
+        let mut wanted: Vec<(u16, DpSet, Origin)> = Vec::new();
+        for _ in 0..60 {
+            for _ in 0..=roll(6) {
+                match roll(5) {
+                    0 => {
+                        let (at, dp) = (roll(2) as usize, u128::from(roll(6)) + 1);
+                        let old = groups[at].clone();
+                        match old.iter().position(|other| *other == dp) {
+                            Some(found) => drop(groups[at].remove(found)),
+                            None => groups[at].push(dp),
+                        }
+                        let group = Uuid(100 + at as u128);
+                        if !old.is_empty() {
+                            flows.group_switches(group, &on(&old), false);
+                        }
+                        if !groups[at].is_empty() {
+                            flows.group_switches(group, &on(&groups[at]), true);
+                        }
+                    }
+                    1 if !wanted.is_empty() => {
+                        let gone = wanted.swap_remove(roll(wanted.len() as u64) as usize);
+                        flows.remove(&flow(gone.0), &gone.1, gone.2);
+                    }
+                    what => {
+                        let dps = match what {
+                            2 => on(&[u128::from(roll(6)) + 1, u128::from(roll(6)) + 1]),
+                            _ => DpSet::OfGroup(Uuid(100 + u128::from(roll(2)))),
+                        };
+                        let n = roll(12) as u16;
+                        let one = (n, dps, origin(wanted.len() as u32));
+                        if !wanted.contains(&one) {
+                            flows.add(flow(n), one.1.clone(), one.2);
+                            wanted.push(one);
+                        }
+                    }
+                }
+            }
+            let mut txn = Txn::new();
+            let plan = flows.plan(&mut txn, &Turned, 5, &|_| false);
+            flows.write(plan, &mut txn, &Turned, &mut Vec::new());
+            match roll(5) {
+                0 => flows.refused(roll(txn.len() as u64 + 1) as usize),
+                _ => flows.committed(),
+            }
+        }
+        while !flows.is_settled() {
+            flush(&mut flows, 3);
+        }
+        let members = |dps: &DpSet| match dps {
+            DpSet::OfGroup(group) => groups[(group.0 - 100) as usize]
+                .iter()
+                .map(|dp| Uuid(*dp))
+                .collect(),
+            listed => listed.as_slice().to_vec(),
+        };
+        let mut should: Vec<(u16, Vec<Uuid>)> = Vec::new();
+        for n in 0..12 {
+            let uses = wanted.iter().filter(|(flow, ..)| *flow == n);
+            let mut all: Vec<Uuid> = uses.flat_map(|(_, dps, _)| members(dps)).collect();
+            all.sort_unstable();
+            all.dedup();
+            if !all.is_empty() {
+                should.push((n, all));
+            }
+        }
+        assert_eq!(placed(&flows), should, "seed {seed}");
+        let mut ours: FxHashMap<(Uuid, Uuid), usize> = FxHashMap::default();
+        for have in flows.have.values() {
+            let only = have
+                .flow
+                .as_ref()
+                .and_then(|flow| flows.wanted[flow].only_group());
+            if let (Some(row), Some(group)) = (have.place.group(), only) {
+                *ours.entry((row, group)).or_default() += 1;
+            }
+        }
+        assert_eq!(flows.ours, ours, "seed {seed}");
+    }
+}
+
+/// One switch more costs one operation, however many flows there are; who was on the same switches by chance stays.
+#[test]
+fn a_group_costs_one_operation() {
+    let mut flows = Flows::default();
+    let group = Uuid(100);
+    flows.group_switches(group, &on(&[1, 2]), true);
+    for n in 0..50 {
+        flows.add(flow(n), DpSet::OfGroup(group), Origin::default());
+    }
+    flows.add(flow(60), on(&[1, 2]), Origin::default());
+    assert_eq!(flush(&mut flows, 1000), 52);
+    flows.group_switches(group, &on(&[1, 2]), false);
+    flows.group_switches(group, &on(&[1, 2, 3]), true);
+    // The group; another group for the flow that stays, and its row.
+    assert_eq!(flush(&mut flows, 1000), 3);
+    flows.group_switches(group, &on(&[1, 2, 3]), false);
+    flows.group_switches(group, &on(&[1, 2, 3, 4]), true);
+    assert_eq!(flush(&mut flows, 1000), 1);
+}

@@ -21,6 +21,9 @@ impl Flows {
         known: &impl Datapaths,
         written: &mut Vec<(usize, Subject)>,
     ) {
+        for (row, old, new) in &plan.moved {
+            self.write_group(txn, *row, old, new, known);
+        }
         self.move_groups(txn, &plan, known);
         for (flow, target, origin) in plan.writes {
             self.write_flow(txn, &flow, &target, origin, known, written);
@@ -55,6 +58,7 @@ impl Flows {
             have.flow = Some(flow.clone());
             wanted.row = Some(row);
         }
+        self.account(flow, true);
     }
 
     fn is_at(&self, have: &Have, target: &Target, known: &impl Datapaths) -> bool {
@@ -88,21 +92,34 @@ impl Flows {
             if self.users.get(&row) != Some(&count) || self.groups.contains_key(&new) {
                 continue;
             }
-            let only = |these: &Group, those: &Group| -> Set<Uuid> {
-                let these = these.iter().filter(|dp| those.binary_search(dp).is_err());
-                these.filter_map(|dp| known.row(*dp)).collect()
-            };
-            let (added, removed) = (only(&new, &old), only(&old, &new));
-            let column = sb::logical_dp_group::DATAPATHS;
-            self.journal.push((txn.len(), Undo::GroupMoved(row, old)));
-            if !removed.is_empty() {
-                txn.mutate_delete(row, &sb::LogicalDpGroup { datapaths: removed }, column);
-            }
-            if !added.is_empty() {
-                txn.mutate_insert(row, &sb::LogicalDpGroup { datapaths: added }, column);
-            }
+            self.write_group(txn, row, &old, &new, known);
             self.forget_group(row);
             self.name_group(row, new);
+        }
+    }
+
+    /// Changes the datapaths of a group's row.
+    fn write_group(
+        &mut self,
+        txn: &mut Txn,
+        row: Uuid,
+        old: &Group,
+        new: &Group,
+        known: &impl Datapaths,
+    ) {
+        let only = |these: &Group, those: &Group| -> Set<Uuid> {
+            let these = these.iter().filter(|dp| those.binary_search(dp).is_err());
+            these.filter_map(|dp| known.row(*dp)).collect()
+        };
+        let (added, removed) = (only(new, old), only(old, new));
+        let column = sb::logical_dp_group::DATAPATHS;
+        let undo = Undo::GroupMoved(row, old.clone());
+        self.journal.push((txn.len(), undo));
+        if !removed.is_empty() {
+            txn.mutate_delete(row, &sb::LogicalDpGroup { datapaths: removed }, column);
+        }
+        if !added.is_empty() {
+            txn.mutate_insert(row, &sb::LogicalDpGroup { datapaths: added }, column);
         }
     }
 
@@ -188,6 +205,9 @@ impl Flows {
             self.add_row(uuid, have);
             if let Some(wanted) = self.wanted.get_mut(flow) {
                 wanted.row = Some(uuid);
+            }
+            if group.is_some() {
+                self.account(flow, true);
             }
             let op = txn.insert(&new, new.nondefault_columns(), uuid);
             self.journal.push((op, Undo::Inserted(uuid)));

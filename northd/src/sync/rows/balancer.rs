@@ -4,13 +4,13 @@
 //! group is changed in place: one operation for a new switch, not one per load balancer. Groups are never shared with
 //! logical flows, which change theirs for reasons of their own; one that nobody refers to is deleted by the server.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::{Map, Set, Uuid};
 use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
-use super::Rows;
 use super::write::put;
+use super::{RowKey, Rows};
 use crate::output::{DpSet, LoadBalancer};
 use crate::sync::flows::Datapaths;
 
@@ -21,6 +21,8 @@ pub struct Groups {
     users: FxHashMap<DpSet, usize>,
     /// Rows made here, to which nothing else refers, with the set they stand for.
     own: FxHashMap<Uuid, DpSet>,
+    /// Sets for which some load balancer refers to a row that is none of these.
+    strange: FxHashSet<DpSet>,
     /// Rows known to be right after the transaction being made.
     settled: FxHashMap<DpSet, Uuid>,
 }
@@ -78,6 +80,22 @@ impl Rows {
         put(txn, &db.load_balancer, uuid, &row, column::ALL, 0);
     }
 
+    /// The switches of a load balancer group are others now: one of its load balancers says so to the row that all of
+    /// them refer to, if that is one of ours; else every one of them looks for a row.
+    pub(super) fn group_switches_changed(&mut self, group: Uuid) {
+        let set = DpSet::OfGroup(group);
+        if self.lb_groups.users.contains_key(&set) {
+            let strange = self.lb_groups.strange.remove(&set);
+            let one = !strange && self.lb_groups.own.values().any(|of| *of == set);
+            let there = self.wanted.load_balancers.values();
+            let its = there.filter(|row| row.switches == set);
+            let its = its.map(|row| RowKey::LoadBalancer(row.nb));
+            let its = its.filter(|key| !self.blocked.contains(key));
+            let limit = if one { 1 } else { usize::MAX };
+            self.dirty.extend(its.take(limit));
+        }
+    }
+
     /// The row of a group with just these datapaths.
     fn lb_group(
         &mut self,
@@ -92,8 +110,12 @@ impl Rows {
         if let Some(row) = self.lb_groups.settled.get(set) {
             return Some(*row);
         }
-        let datapaths: Set<Uuid> = set
-            .as_slice()
+        let members = match set {
+            DpSet::OfGroup(group) => self.wanted.group_switches.get(group),
+            listed => Some(listed),
+        };
+        let datapaths: Set<Uuid> = members
+            .map_or(&[][..], DpSet::as_slice)
             .iter()
             .filter_map(|nb| self.row(*nb))
             .collect();
@@ -133,8 +155,11 @@ impl Rows {
                 }
             }
         };
-        if let Some(of) = groups.own.get_mut(&row) {
-            *of = set.clone();
+        match groups.own.get_mut(&row) {
+            Some(of) => *of = set.clone(),
+            None => {
+                groups.strange.insert(set.clone());
+            }
         }
         groups.settled.insert(set.clone(), row);
         Some(row)

@@ -10,7 +10,7 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 use super::{RowKey, Rows};
 use crate::features::dhcp::catalog::Known;
 use crate::output::{
-    Bfd, Datapath, Dns, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
+    Bfd, Datapath, Dns, DpSet, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
     ServiceMonitor, StaticMac, TemplateVars,
 };
 use crate::sync::rbac;
@@ -30,6 +30,8 @@ pub struct Wanted {
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
+    /// Switches of load balancer groups.
+    pub(super) group_switches: FxHashMap<Uuid, DpSet>,
     pub(super) dns: FxHashMap<Uuid, Arc<Dns>>,
     pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
@@ -166,6 +168,14 @@ impl Rows {
                     w.load_balancers.remove(&row.nb);
                 }
                 RowKey::LoadBalancer(row.nb)
+            }
+            Output::GroupSwitches { group, switches } => {
+                if present {
+                    w.group_switches.insert(*group, switches.clone());
+                } else if w.group_switches.get(group) == Some(switches) {
+                    w.group_switches.remove(group);
+                }
+                return self.group_switches_changed(*group);
             }
             Output::Dns(row) => {
                 if present {
