@@ -28,6 +28,7 @@ use crate::physical::PORT;
 use crate::physical::VLAN_PRESENT;
 use crate::physical::chassis_mac::CHASSIS_MAC;
 use crate::physical::port_security::PORT_SECURITY;
+use crate::plug;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::zones::PORT_ZONE;
 
@@ -206,6 +207,9 @@ fn demand_consequences(cx: &Cx<'_, Controller>, row: PortRef<'_, '_, '_>, place:
     };
     if speaks {
         cx.demand(ANNOUNCED.id(), key);
+    }
+    if row.options().contains_key(plug::TYPE) {
+        cx.demand(plug::PLUG.id(), key);
     }
     if place.is_here() && row.options().contains_key("qdisc_queue_id") {
         cx.demand(QUEUE.id(), key);

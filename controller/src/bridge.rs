@@ -45,10 +45,15 @@ pub struct OwnPort {
     pub bfd: Map<Str, Str>,
     /// The key of external_ids that marks the port as ours and says for what.
     pub mark: (&'static str, Str),
+    /// What the interface's external_ids must hold at least.
+    pub ids: Map<Str, Str>,
+    /// The MTU that the interface is to have, if that is said.
+    pub mtu: Option<i64>,
 }
 
 /// Keys of Port.external_ids that mark a port as kept by the controller.
-pub const MARKS: [&str; 6] = [
+pub const MARKS: [&str; 7] = [
+    crate::plug::PLUGGED,
     "ovn-mirror",
     "ovn-chassis-id",
     "ovn-localnet-port",

@@ -41,6 +41,7 @@ pub mod mirror;
 pub mod patch;
 pub mod physical;
 pub mod pinctrl;
+pub mod plug;
 pub mod port_group;
 pub mod program;
 pub mod shell;

@@ -162,6 +162,8 @@ fn tunnel(bridge: &Str, row: MirrorRef<'_, '_, '_>, to: IpAddr) -> OwnPort {
         options: options.into(),
         bfd: Default::default(),
         mark: ("ovn-mirror", row.name().clone()),
+        ids: Default::default(),
+        mtu: None,
     }
 }
 

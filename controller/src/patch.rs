@@ -80,6 +80,8 @@ fn patch(cx: &Cx<'_, Controller>, key: Key) {
             options: [("peer", &**peer)].into(),
             bfd: Default::default(),
             mark: (mark, port.clone()),
+            ids: Default::default(),
+            mtu: None,
         })));
     };
     end(&config.bridge, &inner, &outer);

@@ -102,6 +102,8 @@ pub enum Output {
     Bridge(Arc<crate::bridge::Wanted>),
     /// A port of the local Open vSwitch that the controller keeps.
     VsPort(Arc<crate::bridge::OwnPort>),
+    /// A VIF that the controller is to plug.
+    Plug(Arc<crate::plug::Request>),
     /// A mirror of the integration bridge.
     Mirror(Arc<crate::mirror::OwnMirror>),
     /// A queue of an interface that leads out of this host.
@@ -182,6 +184,7 @@ const KINDS: &[Kind<Controller>] = &[
     crate::physical::neighbors::STATIC_MAC_BINDING,
     crate::physical::neighbors::FDB,
     crate::announced::ANNOUNCED,
+    crate::plug::PLUG,
     crate::mirror::MIRROR,
     crate::egress::QUEUE,
     crate::meters::METER,

@@ -195,6 +195,8 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
                 .map(|watched| watched.settings.clone())
                 .unwrap_or_default(),
             mark: ("ovn-chassis-id", id.clone()),
+            ids: Default::default(),
+            mtu: None,
         })));
         let port = own_port(cx, &id);
         up.extend(port.and_then(|p| iface_of(cx, p)).and_then(|iface| {

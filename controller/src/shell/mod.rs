@@ -307,6 +307,9 @@ impl Shell {
             self.compute();
             self.ask_for_rows().await;
         }
+        let (vs, idx) = (&self.core.inputs.vs, &self.core.inputs.idx);
+        let look = self.desired.follow_plugs(vs, idx, Instant::now());
+        self.look_at_vs(look);
         self.start_install();
         self.start_sb();
         self.start_vs();
@@ -375,6 +378,14 @@ impl Shell {
         let refused = refused
             .chain(self.sb_writer.complaints())
             .chain(self.vs_writer.complaints());
+        let unplugged = self.desired.plugs().refused();
+        let refused = refused.chain(unplugged.map(|(port, name, why)| Complaint {
+            database: "OVN_Southbound",
+            table: "Port_Binding",
+            uuid: Some(port),
+            row: name.to_string(),
+            reason: format!("not plugged: {why}"),
+        }));
         self.report.refused(refused.collect());
         self.report.set_state(if self.settled {
             State::Active

@@ -91,7 +91,14 @@ pub fn vs_columns() -> Monitored {
         },
         {
             use vs::interface as c;
-            c::NAME | c::TYPE | c::OPTIONS | c::EXTERNAL_IDS | c::OFPORT | c::BFD | c::BFD_STATUS
+            c::NAME
+                | c::TYPE
+                | c::OPTIONS
+                | c::EXTERNAL_IDS
+                | c::OFPORT
+                | c::BFD
+                | c::BFD_STATUS
+                | c::MTU_REQUEST
         },
     );
     Monitored::none::<vs::Db>()
@@ -162,12 +169,15 @@ pub fn conditions(core: &Core) -> Conditions {
     ];
     ports.extend(kinds.map(|kind| equal("type", kind)));
     if let Some(chassis) = me.chassis {
-        ports
-            .extend(["chassis", "requested_chassis"].map(|column| Clause::refers(column, chassis)));
-        ports.extend(
-            ["additional_chassis", "requested_additional_chassis"]
-                .map(|column| Clause::new(column, Function::Includes, chassis.to_json())),
-        );
+        // Of the additional ones that is where we are the only one; where we are one of several, the interface that makes us
+        // so is what shows the row.
+        let columns = [
+            "chassis",
+            "requested_chassis",
+            "additional_chassis",
+            "requested_additional_chassis",
+        ];
+        ports.extend(columns.map(|column| Clause::refers(column, chassis)));
     }
     let mut ids: Vec<&str> = core
         .inputs

@@ -4,6 +4,7 @@
 pub mod aside;
 pub mod claims;
 mod mirrors;
+pub mod plugs;
 mod queues;
 pub mod sb;
 pub mod vs;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::{Map, Str, Uuid};
@@ -11,11 +12,13 @@ use weft_schemas::vs;
 
 use super::aside::{Draft, Subject};
 use super::claims::Claims;
+use super::plugs::Plugs;
 use crate::bridge::{MARKS, OwnPort, Wanted};
 use crate::egress::OwnQueue;
 use crate::index::{Index, Indexes};
 use crate::ledger::zone_entry;
 use crate::mirror::OwnMirror;
+use crate::plug::PLUGGED;
 use crate::program::Output;
 
 /// What must be in the database.
@@ -26,6 +29,7 @@ pub struct Desired {
     zones: FxHashMap<Str, u16>,
     /// Owners of zones that are not as they were when they were last written.
     touched: FxHashSet<Str>,
+    plugs: Plugs,
     pub(super) mirrors: BTreeMap<Str, Arc<OwnMirror>>,
     /// By port and number.
     pub(super) queues: BTreeMap<(Uuid, u32), Arc<OwnQueue>>,
@@ -117,6 +121,12 @@ impl Desired {
                     self.touched.insert(own.owner.clone());
                     Look::IDS
                 }
+                Output::Plug(request) => {
+                    if let Some(name) = self.plugs.remove(request) {
+                        self.ports.remove(&name);
+                    }
+                    Look::PORTS
+                }
                 _ => continue,
             };
         }
@@ -142,6 +152,10 @@ impl Desired {
                     self.zones.insert(own.owner.clone(), own.zone);
                     self.touched.insert(own.owner.clone());
                     Look::IDS
+                }
+                Output::Plug(request) => {
+                    self.plugs.add(request);
+                    Look::default()
                 }
                 _ => continue,
             };
@@ -185,6 +199,24 @@ impl Desired {
             .filter_map(|(key, value)| zone_entry(key, value));
         self.touched
             .extend(zones.map(|(owner, _)| Str::from(owner)));
+    }
+
+    /// Lets the providers of VIFs do what there is to do. Returns where that makes a difference.
+    pub fn follow_plugs(&mut self, vs: &vs::Db, idx: &Indexes, now: Instant) -> Look {
+        let added = self.plugs.follow(vs, idx, now);
+        let look = match added.is_empty() {
+            true => Look::default(),
+            false => Look::PORTS,
+        };
+        let added = added.into_iter();
+        self.ports
+            .extend(added.map(|port| (port.name.clone(), port)));
+        look
+    }
+
+    /// The VIFs that the controller plugs.
+    pub fn plugs(&self) -> &Plugs {
+        &self.plugs
     }
 
     /// Writes what is missing or too much, as far as it is to be looked at.
@@ -336,6 +368,13 @@ impl Desired {
         let Some(wanted) = &self.bridge else { return };
         let nothing = Desired {
             bridge: Some(Arc::clone(wanted)),
+            // Those of machines.
+            ports: self
+                .ports
+                .iter()
+                .filter(|(_, port)| port.mark.0 == PLUGGED)
+                .map(|(name, port)| (name.clone(), Arc::clone(port)))
+                .collect(),
             ..Desired::default()
         };
         if let Some((bridge, row)) = bridge_row(view, &wanted.name) {
@@ -436,13 +475,13 @@ fn insert_port(port: &OwnPort, txn: &mut Txn) -> Uuid {
         type_: port.kind.clone(),
         options: port.options.clone(),
         bfd: port.bfd.clone(),
+        external_ids: port.ids.clone(),
+        mtu_request: port.mtu,
         ..Default::default()
     };
-    txn.insert(
-        &row,
-        vs::interface::NAME | vs::interface::TYPE | vs::interface::OPTIONS | vs::interface::BFD,
-        iface,
-    );
+    use vs::interface as i;
+    let columns = i::NAME | i::TYPE | i::OPTIONS | i::BFD | i::EXTERNAL_IDS | i::MTU_REQUEST;
+    txn.insert(&row, columns, iface);
     let row = vs::Port {
         name: port.name.clone(),
         interfaces: [iface].into(),
@@ -480,6 +519,29 @@ fn correct_port(view: &View<'_>, port: &OwnPort, uuid: Uuid, row: &vs::Port, txn
             ..Default::default()
         };
         txn.update(iface, &row, vs::interface::BFD);
+    }
+    let missing: Map<Str, Str> = port
+        .ids
+        .iter()
+        .filter(|(key, value)| row.external_ids.get(&**key) != Some(value))
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        let keys = missing.iter().map(|(key, _)| key.to_string());
+        txn.remove_keys::<vs::Interface>(iface, vs::interface::EXTERNAL_IDS, keys);
+        let row = vs::Interface {
+            external_ids: missing,
+            ..Default::default()
+        };
+        txn.mutate_insert(iface, &row, vs::interface::EXTERNAL_IDS);
+    }
+    // Those of tunnels are for whoever sets them.
+    if port.mark.0 == PLUGGED && row.mtu_request != port.mtu {
+        let row = vs::Interface {
+            mtu_request: port.mtu,
+            ..Default::default()
+        };
+        txn.update(iface, &row, vs::interface::MTU_REQUEST);
     }
     if row.type_ != port.kind || row.options != port.options {
         let row = vs::Interface {

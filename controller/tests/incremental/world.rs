@@ -165,6 +165,11 @@ impl World {
             }
             _ => {}
         }
+        if kind.is_empty() && self.chance(20) {
+            options.push(("vif-plug-type", s(self.one(&["internal", "none", ""]))));
+            options.push(("vif-plug:internal:name", s(self.one(&["d0", "d1"]))));
+            options.push(("vif-plug-mtu-request", s(self.one(&["1400", "big"]))));
+        }
         if self.chance(30) {
             options.push(("qdisc_queue_id", s(self.one(&["1", "2", "70000"]))));
             options.push(("qos_max_rate", s(self.one(&["1000", "0", "fast"]))));

@@ -29,7 +29,9 @@ mod nat;
 mod neighbors;
 mod outside;
 mod pd;
+mod plug;
 mod policy;
+mod port_life;
 mod qos;
 mod ra;
 mod restart;
@@ -80,6 +82,7 @@ scenarios! {
     virtual_ports: an_address_moves_between_parents;
     announce: ports_are_announced routers_are_announced;
     external: one_host_speaks_for_it;
+    port_life: containers_change_their_parents keys_change_under_traffic ports_come_up_without_northd;
     two_chassis: each_has_its_bridge;
     encaps: addresses_come_and_go;
     migration: a_twin_waits_for_its_rarp a_twin_on_a_physical_network;
@@ -165,8 +168,6 @@ scenarios! { @ newer_than_stock WEFT
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     acl_more: a_virtual_router_behind_a_port;
-    migration: other_signs_of_life;
-    encaps: each_interface_has_its_address;
     dns: names_of_ones_own;
 }
 
@@ -195,4 +196,12 @@ scenarios! { @ gateways_newer_than_stock WEFT
     lb_distributed: every_host_has_its_own_backends;
     ageing: what_is_used_is_kept;
     neighbors: ipv4_goes_over_ipv6;
+}
+
+// Likewise: addresses for tunnels by interface (24.03), signs of life of a migrated machine other than RARP (25.03); and no
+// stock controller was built with a way to plug VIFs.
+scenarios! { @ ports_newer_than_stock WEFT
+    encaps: each_interface_has_its_address;
+    migration: other_signs_of_life;
+    plug: a_port_asks_to_be_plugged;
 }
