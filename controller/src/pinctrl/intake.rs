@@ -161,6 +161,12 @@ impl Intake {
         self.queues().take()
     }
 
+    /// There is no packet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queues().is_empty()
+    }
+
     /// Waits until there is a packet.
     pub async fn ready(&self) {
         while self.queues().is_empty() {

@@ -320,6 +320,12 @@ impl PinCtrl {
     /// The southbound has changed.
     pub fn follow(&mut self, changes: &[sb::Change], core: &Core, now: Now) {
         for change in changes {
+            if matches!(
+                change,
+                sb::Change::MacBinding(_) | sb::Change::PortBinding(_)
+            ) {
+                self.waiting.look_again();
+            }
             self.groups.follow(change, core, now.instant);
         }
     }
@@ -328,7 +334,7 @@ impl PinCtrl {
     pub fn tick(&mut self, core: &Core, now: Now) -> (Vec<Effect>, Option<Duration>) {
         let mut effects = Vec::new();
         self.waiting.expire(now.instant);
-        for (hop, mac) in neighbors::known(core, self.waiting.hops()) {
+        for (hop, mac) in neighbors::known(core, self.waiting.sought().iter()) {
             effects.extend(self.waiting.resolved(&hop, mac).map(Effect::Send));
         }
         let (announced, heard) = self.announcements.tick(core, now.instant);

@@ -160,7 +160,7 @@ impl<'a> Wish<'a> {
         let ip = self.header()?;
         let ethernet = Ethernet::new(self.src_mac, self.mac, ip.ethertype());
         Some(self.send(match self.kind {
-            Kind::Udp => transport::udp(&ethernet, ip, TTL, number, self.port, &[]),
+            Kind::Udp => transport::udp(&ethernet, ip, TTL, number, self.port, &[0; 8]),
             Kind::Icmp => echo_request(&ethernet, ip, TTL, self.identifier(), number),
             Kind::Tcp => {
                 let sequence = self.uuid.short().wrapping_mul(u32::from(number) | 1);

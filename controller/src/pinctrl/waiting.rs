@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
+use rustc_hash::FxHashMap;
 use weft_openflow::{Action, ActionList, Field, Message, PacketOut};
 use weft_packet::Mac;
 
@@ -47,41 +47,65 @@ impl Hop {
 
 #[derive(Debug)]
 struct Held {
-    until: Instant,
+    /// Tells it from what was held for the same neighbour earlier.
+    number: u64,
     packets: VecDeque<PacketOut>,
 }
 
 /// The packets.
 #[derive(Default, Debug)]
 pub struct Waiting {
-    /// In the order in which they expire.
-    held: IndexMap<Hop, Held>,
+    held: FxHashMap<Hop, Held>,
+    /// Neighbours in the order in which they expire; also of some that are not waited for any more.
+    order: VecDeque<(Instant, u64, Hop)>,
+    /// Of the last one.
+    number: u64,
+    /// Neighbours that have not been looked for among the known ones.
+    fresh: Vec<Hop>,
+    /// Others are known than when they were looked for.
+    outdated: bool,
 }
 
 impl Waiting {
     /// Holds a packet that is complete but for its Ethernet destination.
     pub fn hold(&mut self, hop: Hop, packet: PacketOut, now: Instant) {
-        if self.held.len() >= HOPS && !self.held.contains_key(&hop) {
-            self.held.shift_remove_index(0);
+        if let Some(held) = self.held.get_mut(&hop) {
+            if held.packets.len() >= PER_HOP {
+                held.packets.pop_front();
+            }
+            held.packets.push_back(packet);
+            return;
         }
-        let entry = self.held.entry(hop);
-        let packets = &mut entry
-            .or_insert_with(|| Held {
-                until: now + PATIENCE,
-                packets: VecDeque::new(),
-            })
-            .packets;
-        if packets.len() >= PER_HOP {
-            packets.pop_front();
+        while self.held.len() >= HOPS
+            && let Some((_, number, oldest)) = self.order.pop_front()
+        {
+            self.forget(number, &oldest);
         }
-        packets.push_back(packet);
+        self.number += 1;
+        let number = self.number;
+        let packets = VecDeque::from([packet]);
+        self.held.insert(hop, Held { number, packets });
+        self.order.push_back((now + PATIENCE, number, hop));
+        self.fresh.push(hop);
+        if self.order.len() > 2 * HOPS {
+            let held = &self.held;
+            self.order.retain(|(_, number, hop)| {
+                held.get(hop).is_some_and(|held| held.number == *number)
+            });
+        }
+    }
+
+    fn forget(&mut self, number: u64, hop: &Hop) {
+        if self.held.get(hop).is_some_and(|held| held.number == number) {
+            self.held.remove(hop);
+        }
     }
 
     /// The packets that a neighbour's address lets go, in their order.
     pub fn resolved(&mut self, hop: &Hop, mac: Mac) -> impl Iterator<Item = Message> + use<> {
         let packets = self
             .held
-            .shift_remove(hop)
+            .remove(hop)
             .map(|held| held.packets)
             .unwrap_or_default();
         packets.into_iter().map(move |mut packet| {
@@ -94,22 +118,33 @@ impl Waiting {
 
     /// Forgets the packets whose time is over.
     pub fn expire(&mut self, now: Instant) {
-        let expired = self
-            .held
-            .values()
-            .take_while(|held| held.until <= now)
-            .count();
-        self.held.drain(..expired);
+        while let Some((until, number, hop)) = self.order.front().copied()
+            && until <= now
+        {
+            self.order.pop_front();
+            self.forget(number, &hop);
+        }
     }
 
-    /// When the next packets expire.
+    /// When the next packets expire, or somewhat earlier.
     pub fn due(&self) -> Option<Instant> {
-        self.held.first().map(|(_, held)| held.until)
+        self.order.front().map(|(until, ..)| *until)
     }
 
-    /// The neighbours that are waited for.
-    pub fn hops(&self) -> impl Iterator<Item = &Hop> {
-        self.held.keys()
+    /// What is known of neighbours has changed.
+    pub fn look_again(&mut self) {
+        self.outdated = true;
+    }
+
+    /// The neighbours to be looked for among the known ones: those that have come since it was asked last, or all if what is
+    /// known has changed since.
+    pub fn sought(&mut self) -> Vec<Hop> {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        if std::mem::take(&mut self.outdated) {
+            return self.held.keys().copied().collect();
+        }
+        fresh.retain(|hop| self.held.contains_key(hop));
+        fresh
     }
 }
 
@@ -150,7 +185,10 @@ mod tests {
             .collect();
         assert_eq!(bytes, [2, 3, 4, 5]);
         assert_eq!(waiting.resolved(&hop(1), Mac::ZERO).count(), 0);
-        assert_eq!(waiting.hops().collect::<Vec<_>>(), [&hop(2)]);
+        assert_eq!(waiting.sought(), [hop(2)]);
+        assert_eq!(waiting.sought(), []);
+        waiting.look_again();
+        assert_eq!(waiting.sought(), [hop(2)]);
     }
 
     #[test]
@@ -159,15 +197,23 @@ mod tests {
         for n in 0..HOPS as u32 + 10 {
             waiting.hold(hop(n), packet(0), now + Duration::from_millis(n.into()));
         }
-        assert_eq!(waiting.hops().count(), HOPS);
+        assert_eq!(waiting.held.len(), HOPS);
         assert_eq!(
             waiting.due(),
             Some(now + PATIENCE + Duration::from_millis(10)),
             "the oldest ten went"
         );
         waiting.expire(now + PATIENCE + Duration::from_millis(10));
-        assert_eq!(waiting.hops().count(), HOPS - 1);
+        assert_eq!(waiting.held.len(), HOPS - 1);
         waiting.expire(now + PATIENCE * 2);
         assert_eq!(waiting.due(), None);
+        // However often somebody is found and lost again.
+        for _ in 0..10 * HOPS {
+            waiting.hold(hop(1), packet(0), now);
+            assert_eq!(waiting.resolved(&hop(1), Mac::ZERO).count(), 1);
+        }
+        assert!(waiting.order.len() <= 2 * HOPS);
+        waiting.sought();
+        assert!(waiting.fresh.is_empty());
     }
 }

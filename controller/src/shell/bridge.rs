@@ -1,6 +1,6 @@
 //! The integration bridge: flows to it, packets from it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weft_openflow::conn::Event;
 use weft_ovsdb::session::Session;
@@ -11,8 +11,10 @@ use super::{Done, Shell, now, now_ms};
 use crate::pinctrl::Effect;
 use crate::sync::vs::Look;
 
-/// Packets answered before everything else has its turn again.
-const PACKETS_AT_A_TIME: usize = 64;
+/// Packets are answered for so long before everything else has its turn again, which costs as much as some packets.
+const PACKETS_AT_A_TIME: Duration = Duration::from_millis(2);
+/// So many go without a look at the clock.
+const PACKETS_AT_LEAST: usize = 16;
 
 impl Shell {
     /// Connects to the integration bridge, under the name that the settings give it.
@@ -79,8 +81,17 @@ impl Shell {
 
     pub(super) fn answer_packets(&mut self) {
         let mut effects = Vec::new();
-        for packet in std::iter::from_fn(|| self.intake.take()).take(PACKETS_AT_A_TIME) {
-            effects.extend(self.pinctrl.packet_in(&packet, &self.core, now()));
+        let mut now = now();
+        let until = now.instant + PACKETS_AT_A_TIME;
+        while now.instant < until {
+            let before = effects.len();
+            for packet in std::iter::from_fn(|| self.intake.take()).take(PACKETS_AT_LEAST) {
+                effects.extend(self.pinctrl.packet_in(&packet, &self.core, now));
+            }
+            if effects.len() == before && self.intake.is_empty() {
+                break;
+            }
+            now = super::now();
         }
         self.carry_out(effects);
     }
