@@ -101,7 +101,7 @@ class Cases:
         self.others(switch, gateway, group, port, lrp, setting)
 
     def switches(self, switch, port, other, lbs, service, setting):
-        join = ("Logical_Switch", self.id("Logical_Switch", "join"))
+        outside = ("Logical_Switch", self.id("Logical_Switch", "ext-node-0"))
         self.add("NB_Global", [], [{"op": "update", "table": "NB_Global", "where": [], "row": {"ipsec": True}}], [],
                  after=[{"op": "update", "table": "NB_Global", "where": [], "row": {"ipsec": False}}])
         self.root("Logical_Switch", {"name": "new", "load_balancer_group": ref(lbs[1]), "other_config": m(subnet="10.255.0.0/24")},
@@ -114,7 +114,7 @@ class Cases:
                    {"vips": m(**{"10.97.0.1:80": "10.128.0.12:80,10.128.0.13:80"})})
         self.all["Load_Balancer"]["delete"].append(delete("Load_Balancer", self.all["Load_Balancer"]["insert"][0]["uuid"]))
         self.root("Load_Balancer_Group", {"name": "new", "load_balancer": ref(service)}, {"load_balancer": st()},
-                  [lambda u: update(*join, load_balancer_group=ref(u))], [update(*join, load_balancer_group=st())])
+                  [lambda u: update(*outside, load_balancer_group=ref(u))], [update(*outside, load_balancer_group=st())])
         lb = str(uuid.uuid4())
         made = insert("Load_Balancer", lb, name="checked", protocol="tcp", vips=m(**{"10.97.0.2:80": "10.128.0.11:80"}),
                       ip_port_mappings=m(**{"10.128.0.11": "pod-0-1:10.128.0.9"}))
@@ -176,12 +176,16 @@ class Cases:
     def routers(self, router, gateway, lrp, setting):
         inner = insert("Logical_Router_Port", str(uuid.uuid4()), name="new-port", mac="0a:ff:00:00:03:00", networks="10.254.0.1/24")
         self.root("Logical_Router", {"name": "new", "ports": ref(inner["uuid"])}, {"options": m(chassis="node-0")}, more=[inner])
-        self.child("Logical_Router_Port", router, "ports", {"name": "new-lrp", "mac": "0a:ff:00:00:04:00", "networks": "10.253.0.1/24"}, {"networks": "10.253.1.1/24"})
+        self.child("Logical_Router_Port", router, "ports", {"name": "new-lrp", "mac": "0a:ff:00:00:04:00", "networks": "10.253.0.1/23"}, {"networks": "10.253.2.1/23"})
         self.child("Logical_Router_Static_Route", router, "static_routes", {"ip_prefix": "10.252.0.0/24", "nexthop": "100.64.0.2"}, {"nexthop": "100.64.0.3"})
         self.child("Logical_Router_Policy", router, "policies", {"priority": 100, "match": "ip4.src == 10.128.0.10", "action": "reroute", "nexthops": "100.64.0.2"},
                    {"match": "ip4.src == 10.128.0.11"})
         self.child("NAT", gateway, "nat", {"type": "dnat_and_snat", "external_ip": "172.18.0.2", "logical_ip": "10.128.0.10"}, {"logical_ip": "10.128.0.11"})
-        self.child("Gateway_Chassis", lrp, "gateway_chassis", {"name": "new", "chassis_name": "node-1", "priority": 2}, {"priority": 3})
+        # Another port of the router has two already: who is behind the router is known, as it is where there are many.
+        twin, second = ("Logical_Router_Port", self.id("Logical_Router_Port", "rtr-to-node-1")), str(uuid.uuid4())
+        self.child("Gateway_Chassis", lrp, "gateway_chassis", {"name": "new", "chassis_name": "node-1", "priority": 2}, {"priority": 3},
+                   before=[insert("Gateway_Chassis", second, name="second", chassis_name="node-2", priority=2), mutate(*twin, "gateway_chassis", "insert", ref(second))],
+                   after=[mutate(*twin, "gateway_chassis", "delete", ref(second))])
         self.root("DHCP_Relay", {"name": "new", "servers": "10.9.9.9"}, {"servers": "10.9.9.8"}, *setting(lrp, "dhcp_relay"))
         mac = {"logical_port": "rtr-to-node-0", "ip": "10.128.0.77", "mac": "0a:ff:00:00:05:00"}
         self.root("Static_MAC_Binding", mac, {"mac": "0a:ff:00:00:05:01"})

@@ -25,7 +25,7 @@ impl Feature for HaGroups {
         Per::Nb(nb::TableId::HaChassisGroup),
         Per::Nb(nb::TableId::LogicalRouterPort),
     ];
-    const READS: &'static [&'static str] = &[SwitchChassis::NAME];
+    const READS: &'static [&'static str] = &[Reach::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -107,7 +107,34 @@ fn no_such_chassis(cx: &Cx<'_>, uuid: Uuid, chassis: &str) {
 fn referring(cx: &Cx<'_>, uuid: Uuid) -> Set<Uuid> {
     let of_group = cx.by_id(ById::RouterPortsOfHaGroup, uuid).iter().copied();
     let ports = of_group.chain(cx.lrp(uuid).map(|_| uuid));
-    let mut routers: Vec<Uuid> = ports.filter_map(|port| cx.router_of(port)).collect();
+    let routers: BTreeSet<Uuid> = ports.filter_map(|port| cx.router_of(port)).collect();
+    let reach = |router| {
+        cx.demand(Reach::ID, Key::Row(router));
+        cx.value::<Set<Uuid>>(Reach::ID, Key::Row(router))
+    };
+    let all: Vec<_> = routers.into_iter().filter_map(reach).collect();
+    match &all[..] {
+        [one] => (**one).clone(),
+        _ => all.iter().flat_map(|set| set.iter().copied()).collect(),
+    }
+}
+
+/// Publishes the chassis with ports on switches from which routers lead to a router, for those who ask. All groups of the
+/// router share it.
+pub struct Reach;
+
+impl Feature for Reach {
+    const NAME: &'static str = "router_reach";
+    const PER: &'static [Per] = &[Per::Demand];
+    const READS: &'static [&'static str] = &[SwitchChassis::NAME];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        cx.publish(reach(cx, key.row()));
+    }
+}
+
+fn reach(cx: &Cx<'_>, router: Uuid) -> Set<Uuid> {
+    let mut routers = vec![router];
     let (mut switches, mut seen) = (BTreeSet::new(), BTreeSet::new());
     while let Some(router) = routers.pop() {
         let Some(row) = cx.lr(router).filter(|_| seen.insert(router)) else {

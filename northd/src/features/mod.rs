@@ -50,6 +50,7 @@ const ROWS: &[Entry] = &[
     pure::<switch_port::SwitchPort>(),
     pure::<router_port::RouterPort>(),
     pure::<ha_group::SwitchChassis>(),
+    pure::<ha_group::Reach>(),
     pure::<ha_group::HaGroups>(),
     allocator::<ipam::Configured>(),
     allocator::<ipam::Ipam>(),

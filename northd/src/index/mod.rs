@@ -291,8 +291,14 @@ impl Indexes {
         }
     }
 
-    /// Follows a set of references from old to new, backwards.
+    /// Follows a set of references from old to new, backwards. Large sets mostly differ in one place only.
     fn references(&mut self, index: ById, row: Uuid, old: &[Uuid], new: &[Uuid], touch: Touch<'_>) {
+        let same = |(a, b): &(&Uuid, &Uuid)| a == b;
+        let head = old.iter().zip(new).take_while(same).count();
+        let (old, new) = (&old[head..], &new[head..]);
+        let tail = old.iter().rev().zip(new.iter().rev());
+        let tail = tail.take_while(same).count();
+        let (old, new) = (&old[..old.len() - tail], &new[..new.len() - tail]);
         for &target in old.iter().filter(|t| new.binary_search(t).is_err()) {
             self.set_id(index, 0, target, row, false, touch);
         }

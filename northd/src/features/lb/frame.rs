@@ -17,13 +17,13 @@ use crate::output::DpSet;
 use crate::pipeline::{self as p, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
-/// One in all.
-pub struct Frame;
+/// One in all, for switches.
+pub struct SwitchFrame;
 
-impl Feature for Frame {
-    const NAME: &'static str = "lb_frame";
+impl Feature for SwitchFrame {
+    const NAME: &'static str = "lb_switch_frame";
     const PER: &'static [Per] = &[Per::All];
-    const READS: &'static [&'static str] = &[SwitchAcls::NAME, Routers::NAME];
+    const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
         let switches = cx.all(nb::TableId::LogicalSwitch).iter().copied();
@@ -33,7 +33,18 @@ impl Feature for Frame {
         };
         tracking(&flow);
         hairpin(&flow);
+    }
+}
 
+/// One in all, for routers.
+pub struct RouterFrame;
+
+impl Feature for RouterFrame {
+    const NAME: &'static str = "lb_router_frame";
+    const PER: &'static [Per] = &[Per::All];
+    const READS: &'static [&'static str] = &[Routers::NAME];
+
+    fn run(cx: &Cx<'_>, _: Key) {
         let all = cx.all(nb::TableId::LogicalRouter);
         let all = all
             .iter()

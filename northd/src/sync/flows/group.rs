@@ -119,8 +119,6 @@ impl Flows {
             false => return,
         };
         let old = std::mem::replace(&mut of.list, new.clone());
-        self.name(&old, false);
-        self.name(&new, true);
         self.regrouped.entry(group).or_insert(old);
     }
 

@@ -121,8 +121,8 @@ pub struct Flows {
     unseen: FxHashSet<Uuid>,
     /// Flows that name a datapath that has no row yet.
     waiting: FxHashMap<Uuid, Vec<Arc<LogicalFlow>>>,
-    /// How often flows name a datapath.
-    named: FxHashMap<Uuid, usize>,
+    /// How often flows name a set of datapaths.
+    named: FxHashMap<DpSet, usize>,
     /// The switches of load balancer groups.
     of_groups: FxHashMap<Uuid, group::Switches>,
     /// Groups whose switches are others since the last flush, with those that they had.
@@ -161,19 +161,22 @@ impl Flows {
         self.dirty.insert(flow);
     }
 
-    /// Counts flows, or the switches of a group, that name datapaths.
+    /// Counts flows that name a set of datapaths.
     fn name(&mut self, dps: &DpSet, more: bool) {
-        for dp in dps.as_slice() {
-            let count = self.named.entry(*dp).or_default();
-            *count = if more {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
-            };
+        if more {
+            *self.named.entry(dps.clone()).or_default() += 1;
+        } else if let Some(count) = self.named.get_mut(dps) {
+            *count -= 1;
             if *count == 0 {
-                self.named.remove(dp);
+                self.named.remove(dps);
             }
         }
+    }
+
+    /// Some flow is on the datapath.
+    fn is_named(&self, nb: Uuid) -> bool {
+        let mut sets = self.named.keys().map(|dps| self.listed(dps));
+        sets.any(|set| set.as_slice().binary_search(&nb).is_ok())
     }
 
     /// It no longer does.
@@ -222,7 +225,7 @@ impl Flows {
                     self.dirty.insert(flow);
                 }
             }
-        } else if self.named.contains_key(&nb) {
+        } else if self.is_named(nb) {
             let naming = self.wanted.iter().filter(|(_, w)| {
                 let mut lists = w.uses.iter().map(|(dps, _)| self.listed(dps).as_slice());
                 lists.any(|list| list.contains(&nb))
