@@ -31,6 +31,7 @@ mod facts;
 mod graph;
 mod outputs;
 mod stats;
+pub mod testing;
 mod units;
 
 use std::fmt::Debug;

@@ -196,8 +196,5 @@ fn incremental_equals_from_scratch_seed_3() {
 
 #[test]
 fn incremental_equals_from_scratch_fresh_seed() {
-    let seed = rand::random();
-    // Printed for whoever has to find out why it failed.
-    eprintln!("seed {seed}");
-    play(seed);
+    play(weft_engine::testing::seed());
 }

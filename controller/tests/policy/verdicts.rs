@@ -221,8 +221,5 @@ fn flows_decide_as_matches_say() {
 
 #[test]
 fn flows_decide_as_matches_say_with_a_fresh_seed() {
-    let seed = rand::random();
-    // Printed for whoever has to find out why it failed.
-    eprintln!("seed {seed}");
-    play(seed, 50);
+    play(weft_engine::testing::seed(), 50);
 }

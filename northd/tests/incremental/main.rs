@@ -219,12 +219,7 @@ fn steps_end_where_a_fresh_start_does() {
     }
 }
 
-/// A seed of the day: prints itself when it fails.
 #[test]
 fn a_seed_nobody_chose() {
-    let seed = u64::from(std::process::id()) << 32
-        | std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |t| u64::from(t.subsec_nanos()));
-    run(seed, 400);
+    run(weft_engine::testing::seed(), 400);
 }
