@@ -48,7 +48,8 @@ pub struct Waits {
 }
 
 impl Waits {
-    fn any(self) -> bool {
+    /// Whether anything is waited for.
+    pub(crate) fn any(self) -> bool {
         self != Waits::default()
     }
 }

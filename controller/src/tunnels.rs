@@ -243,7 +243,12 @@ fn port_name(
     }
     let prefix: String = name.chars().take(6).collect();
     // Names of ports are unique in all of Open vSwitch.
-    let is_free = |name: &str| cx.lookup(Index::VsPortByName, name).is_empty();
+    let ours = cx.value::<IntegrationBridge>(BRIDGE.id(), Key::Global);
+    let is_free = |name: &str| {
+        let ports = cx.lookup(Index::VsPortByName, name).iter();
+        let mut bridges = ports.flat_map(|port| cx.lookup(Index::BridgeOfPort, port));
+        bridges.all(|bridge| ours.as_ref().is_some_and(|ours| ours.uuid == *bridge))
+    };
     let candidate = |n| format!("ovn-{prefix}-{n:x}").into();
     ledgers.tunnels.name(chassis, id, candidate, is_free)
 }
@@ -264,6 +269,28 @@ mod tests {
         assert!(zones_meet(&z(&["a", "b"]), &z(&["b"])));
         assert!(!zones_meet(&z(&["a"]), &z(&["b"])));
         assert!(!zones_meet(&z(&["a"]), &z(&[])));
+    }
+
+    #[test]
+    fn the_end_is_the_ports_choice_and_the_beginning_the_senders() {
+        let tunnel = |remote: u128, local: u8| Tunnel {
+            carrier: Carrier::Geneve,
+            ofport: remote as u32 * 10 + u32::from(local),
+            remote: Uuid(remote),
+            local,
+            bfd_up: None,
+        };
+        let tunnels = Tunnels(vec![tunnel(1, 0), tunnel(1, 1), tunnel(2, 0), tunnel(2, 1)]);
+        let chosen = |wanted: &[u128], local: u8| {
+            let wanted: Vec<Uuid> = wanted.iter().map(|w| Uuid(*w)).collect();
+            tunnels.choose(&wanted, local).map(|tunnel| tunnel.ofport)
+        };
+        assert_eq!(chosen(&[], 0), Some(10));
+        assert_eq!(chosen(&[], 1), Some(11));
+        assert_eq!(chosen(&[2], 0), Some(20));
+        assert_eq!(chosen(&[2], 1), Some(21));
+        assert_eq!(chosen(&[9], 7), Some(10), "neither is there");
+        assert_eq!(Tunnels(Vec::new()).choose(&[], 0), None);
     }
 
     #[test]

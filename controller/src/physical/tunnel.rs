@@ -195,6 +195,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_way_for_each_address_that_matters() {
+        let tunnels = |ofports: &[(u8, u32)]| {
+            let tunnel = |&(local, ofport): &(u8, u32)| Tunnel {
+                carrier: Carrier::Geneve,
+                ofport,
+                remote: Uuid(1),
+                local,
+                bfd_up: None,
+            };
+            Arc::new(Tunnels(ofports.iter().map(tunnel).collect()))
+        };
+        let locals = |to: &[Arc<Tunnels>]| -> Vec<u8> {
+            let ways = ways(to, &[], 1, 2);
+            ways.into_iter().map(|(local, _)| local).collect()
+        };
+        assert_eq!(locals(&[]), Vec::<u8>::new());
+        assert_eq!(locals(&[tunnels(&[(0, 5)])]), [0]);
+        assert_eq!(
+            locals(&[tunnels(&[(0, 5), (1, 6)]), tunnels(&[(0, 7)])]),
+            [0, 1]
+        );
+        assert_eq!(locals(&[tunnels(&[(1, 6)])]), [0], "all leave by that one");
+        let (priority, matches) = from_local(100, &Match::any(), 2);
+        assert_eq!(priority, 101);
+        assert_eq!(
+            matches,
+            Match::any().with_masked(REG_FLAGS, 2u32 << 24, 0xffu32 << 24)
+        );
+    }
+
+    #[test]
     fn vxlan_squeezes_both_keys_into_the_vni() {
         let mut actions = Vec::new();
         encapsulate(Carrier::Vxlan, 3, 5, &mut actions);

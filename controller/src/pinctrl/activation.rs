@@ -5,12 +5,21 @@ use weft_ovsdb::model::Uuid;
 
 use super::port;
 use super::respond::Refusal;
+use crate::binding::{BINDING, Place};
 use crate::core::Core;
 use crate::flow::REG_INPORT;
+use crate::program::Key;
 
-/// The port that the packet came from.
-pub(super) fn heard(packet: &PacketIn, core: &Core) -> Result<Uuid, Refusal> {
+/// The port that the packet came from, if it still waits for one.
+pub(super) fn heard(packet: &PacketIn, core: &Core) -> Result<Option<Uuid>, Refusal> {
     let key = |field| u32::try_from(packet.metadata_value(field)).map_err(|_| Refusal::Params);
     let found = port::row(core, key(Field::Metadata)?, key(REG_INPORT)?);
-    found.map(|(uuid, _)| uuid).ok_or(Refusal::Params)
+    Ok(found
+        .map(|(uuid, _)| uuid)
+        .filter(|port| waits(core, *port)))
+}
+
+fn waits(core: &Core, port: Uuid) -> bool {
+    let place = core.engine().value::<Place>(BINDING.id(), Key::Row(port));
+    place.is_some_and(|place| matches!(&*place, Place::Here(at) if at.waits.any()))
 }

@@ -193,7 +193,7 @@ impl PinCtrl {
             }
             Opcode::ActivationStrategy => {
                 return match activation::heard(packet, core) {
-                    Ok(port) => vec![Effect::Activate(port)],
+                    Ok(port) => port.map(Effect::Activate).into_iter().collect(),
                     Err(why) => {
                         self.complain(opcode, &why, now);
                         Vec::new()

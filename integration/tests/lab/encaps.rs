@@ -189,3 +189,76 @@ pub fn addresses_come_and_go(impls: Impls) {
     reached_by(&lab, "b2", "");
     everybody(&lab);
 }
+
+/// Waits until a host has a tunnel to another, or has none.
+fn tunnel(lab: &Lab, host: &str, to: &str, there: bool) {
+    wait_for(CONVERGE, &format!("tunnel {host} -> {to}: {there}"), || {
+        let seen = lab.vs(host, "--bare --columns=external_ids list port");
+        ensure(seen.contains(&format!("{to}@")) == there, seen)
+    });
+}
+
+/// Tunnels are made within transport zones only, and as their settings say.
+pub fn tunnels_are_as_told(impls: Impls) {
+    let lab = Lab::new(impls, 3);
+    lab.nb("ls-add s");
+    for n in 1..=3 {
+        lab.nb(&format!(
+            "lsp-add s p{n}
+             lsp-set-addresses p{n} '0a:00:00:00:00:0{n} 10.0.0.{n}'"
+        ));
+        let config = format!("0a:00:00:00:00:0{n} 10.0.0.{n}/24");
+        lab.vm(&format!("h{n}"), &format!("p{n}"), &config);
+    }
+    lab.ready();
+    lab.reaches("p1", "10.0.0.3");
+    let zones = |host: &str, zones: &str| {
+        lab.vs(
+            host,
+            &format!("set open . external-ids:ovn-transport-zones=\"{zones}\""),
+        );
+    };
+    zones("h1", "a");
+    zones("h2", "a,b");
+    zones("h3", "b");
+    tunnel(&lab, "h1", "h3", false);
+    tunnel(&lab, "h3", "h1", false);
+    for host in ["h1", "h3"] {
+        tunnel(&lab, host, "h2", true);
+    }
+    lab.reaches("p1", "10.0.0.2");
+    lab.reaches("p3", "10.0.0.2");
+    lab.loses("p1", "10.0.0.3");
+    zones("h1", "c,d");
+    zones("h3", "b,d");
+    tunnel(&lab, "h1", "h3", true);
+    lab.reaches("p1", "10.0.0.3");
+    lab.loses("p1", "10.0.0.2");
+
+    let outer = |what: &str, wanted: &dyn Fn(&str) -> bool| {
+        wait_for(CONVERGE, what, || {
+            let wire = lab.capture("net", "br0", "udp port 6081");
+            lab.reaches("p1", "10.0.0.3");
+            let seen = wire.wait_for("a question in a tunnel", |packet| {
+                let (head, inner) = packet.split_once("Geneve")?;
+                inner
+                    .contains("10.0.0.1 > 10.0.0.3")
+                    .then(|| head.to_owned())
+            });
+            ensure(wanted(&seen), seen)
+        });
+    };
+    outer("tunnels as usual", &|head| {
+        head.contains("tos 0x0") && head.contains("[DF]") && !head.contains("no cksum")
+    });
+    lab.vs(
+        "h1",
+        "set open . external-ids:ovn-encap-tos=32 external-ids:ovn-encap-df_default=false",
+    );
+    outer("a type of service, fragments allowed", &|head| {
+        head.contains("tos 0x20") && !head.contains("[DF]")
+    });
+    // That is for those who send there.
+    lab.vs("h3", "set open . external-ids:ovn-encap-csum=false");
+    outer("no checksums", &|head| head.contains("no cksum"));
+}

@@ -84,7 +84,7 @@ scenarios! {
     external: one_host_speaks_for_it;
     port_life: containers_change_their_parents ports_come_up_without_northd;
     two_chassis: each_has_its_bridge;
-    encaps: addresses_come_and_go;
+    encaps: tunnels_are_as_told;
     migration: a_twin_waits_for_its_rarp a_twin_on_a_physical_network;
     mtu: too_big_for_the_gateway;
     neighbors: routers_ask_for_each_other not_every_question_teaches;
@@ -206,10 +206,13 @@ scenarios! { @ ports_newer_than_stock WEFT
     plug: a_port_asks_to_be_plugged;
 }
 
-// Stock controllers of 23.03 lose the packets to a port whose key changes, whoever compiles.
+// Stock controllers of 23.03 lose the packets to a port whose key changes, and now and then those to a host whose addresses
+// change, whoever compiles.
 scenarios! { @ ports_of_our_controller WEFT
+    encaps: addresses_come_and_go;
     port_life: keys_change_under_traffic;
 }
 scenarios! { @ ports_of_our_controller_alone WEFT_CONTROLLER
+    encaps: addresses_come_and_go;
     port_life: keys_change_under_traffic;
 }

@@ -186,3 +186,53 @@ pub fn gateway_chassis_of(cx: &Cx<'_>, lrp: Uuid) -> Option<Str> {
         .filter(|name| !name.is_empty())
         .cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_schemas::sb;
+
+    use crate::output::Output;
+    use crate::testing::{Bed, map};
+
+    /// Where the row of a port says that its machine has been heard.
+    fn heard(bed: &mut Bed, port: &str) -> String {
+        bed.flows("");
+        let found = bed.outputs().find_map(|output| match output {
+            Output::Port(row) if &*row.logical_port == port => Some(row.options.clone()),
+            _ => None,
+        });
+        let list = found.and_then(|options| options.get(super::ACTIVATED).cloned());
+        list.map(|list| list.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_was_heard_is_kept_for_as_long_as_it_matters() {
+        let mut bed = Bed::new();
+        for name in ["h1", "h2", "h3"] {
+            bed.insert_sb(sb::Chassis {
+                name: name.into(),
+                hostname: format!("host-{name}").into(),
+                ..Default::default()
+            });
+        }
+        let switch = bed.switch("s");
+        let port = bed.port(switch, "vm", |_| {});
+        let request = |bed: &mut Bed, chassis: &str| {
+            bed.edit_port(port, |row| {
+                row.options = map([("requested-chassis", chassis)])
+            });
+            heard(bed, "vm")
+        };
+        assert_eq!(request(&mut bed, "h1,host-h2"), "");
+        bed.insert_sb(sb::PortBinding {
+            logical_port: "vm".into(),
+            options: map([(super::ACTIVATED, "h2")]),
+            ..Default::default()
+        });
+        assert_eq!(heard(&mut bed, "vm"), "h2", "the host goes by two names");
+        assert_eq!(request(&mut bed, "h1,h3,h2"), "h2");
+        assert_eq!(request(&mut bed, "h1,h3"), "");
+        assert_eq!(request(&mut bed, "h2,h1"), "", "it is its place now");
+        assert_eq!(request(&mut bed, "h2"), "");
+    }
+}
