@@ -17,6 +17,7 @@ use weft_schemas::nb;
 
 use super::place::{GroupPlaces, ListedPlaces, places_of};
 use super::vip::{Balancer, Parsed, Vip, balancer, port_fields};
+use crate::index::ById;
 use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -33,6 +34,9 @@ impl Feature for OfBalancer {
 
     fn run(cx: &Cx<'_>, key: Key) {
         if let Some(lb) = balancer(cx, key.row()).filter(|lb| lb.distributed) {
+            for group in cx.by_id(ById::GroupsOfLb, key.row()) {
+                cx.demand(Marked::ID, Key::Row(*group));
+            }
             let backends = lb.vips.iter().flat_map(|vip| &vip.backends);
             cx.publish(
                 backends
@@ -43,15 +47,30 @@ impl Feature for OfBalancer {
     }
 }
 
+/// Of a load balancer group that has any: others need not go through their members, who are many.
+pub struct Marked;
+
+impl Feature for Marked {
+    const NAME: &'static str = "lb_distributed_group";
+    const PER: &'static [Per] = &[Per::Demand];
+
+    fn run(cx: &Cx<'_>, _: Key) {
+        cx.publish(());
+    }
+}
+
 /// Publishes [`Behind`] per load balancer group that has some.
 pub struct OfGroup;
 
 impl Feature for OfGroup {
     const NAME: &'static str = "lb_distributed_ports_of_group";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LoadBalancerGroup)];
-    const READS: &'static [&'static str] = &[OfBalancer::NAME];
+    const READS: &'static [&'static str] = &[OfBalancer::NAME, Marked::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
+        if cx.value::<()>(Marked::ID, key).is_none() {
+            return;
+        }
         if let Some(group) = cx.load_balancer_group(key.row()) {
             publish(cx, &[(OfBalancer::ID, group.load_balancer())]);
         }

@@ -40,6 +40,7 @@ pub const KINDS: &[Entry] = &[
     pure::<responder::Responder>(),
     pure::<routable::Routes>(),
     pure::<distributed::OfBalancer>(),
+    pure::<distributed::Marked>(),
     pure::<distributed::OfGroup>(),
     pure::<distributed::OfRouter>(),
     pure::<distributed::Replies>(),

@@ -13,6 +13,8 @@ use crate::output::{DpSet, LogicalFlow};
 /// What is known of a load balancer group.
 #[derive(Debug)]
 pub(super) struct Switches {
+    /// Not 0, and no other group's.
+    number: u32,
     /// Its switches, listed.
     list: DpSet,
     /// How many flows are on these and nothing else.
@@ -21,13 +23,10 @@ pub(super) struct Switches {
     any: usize,
 }
 
-impl Default for Switches {
-    fn default() -> Self {
-        Switches {
-            list: DpSet::new(Vec::new()),
-            only: 0,
-            any: 0,
-        }
+impl Switches {
+    #[cfg(test)]
+    pub(super) fn number(&self) -> u32 {
+        self.number
     }
 }
 
@@ -79,11 +78,11 @@ impl Flows {
                 of.only -= 1;
             }
             if let Some(group) = after.0 {
-                self.of_groups.entry(group).or_default().only += 1;
+                self.of_group(group).only += 1;
             }
         }
         if let Some(group) = group.filter(|_| before.1 != after.1) {
-            let of = self.of_groups.entry(group).or_default();
+            let of = self.of_group(group);
             of.any = if after.1 { of.any + 1 } else { of.any - 1 };
         }
         self.account(flow, true);
@@ -92,26 +91,46 @@ impl Flows {
     /// Counts the flow's row among those of its group on its row of datapaths, or no longer: to be called around whatever
     /// changes any of these.
     pub(super) fn account(&mut self, flow: &Arc<LogicalFlow>, more: bool) {
-        let Some(wanted) = self.wanted.get(flow).filter(|w| w.row.is_some()) else {
+        let Some(wanted) = self.wanted.get(flow) else {
             return;
         };
-        let (Some(group), Some(row)) = (wanted.only_group(), self.row_of(wanted)) else {
+        let (Some(row), Some(group)) = (wanted.row, wanted.only_group()) else {
             return;
         };
-        let count = self.ours.entry((row, group)).or_default();
+        let (Some(have), Some(of)) = (self.have.get_mut(&row), self.of_groups.get(&group)) else {
+            return;
+        };
+        have.of_group = if more { of.number } else { 0 };
+        let Some(row) = have.place.group() else {
+            return;
+        };
+        let count = self.ours.entry((row, of.number)).or_default();
         *count = if more {
             *count + 1
         } else {
             count.saturating_sub(1)
         };
         if *count == 0 {
-            self.ours.remove(&(row, group));
+            self.ours.remove(&(row, of.number));
         }
+    }
+
+    fn of_group(&mut self, group: Uuid) -> &mut Switches {
+        let numbered = &mut self.numbered;
+        self.of_groups.entry(group).or_insert_with(|| {
+            *numbered += 1;
+            Switches {
+                number: *numbered,
+                list: DpSet::new(Vec::new()),
+                only: 0,
+                any: 0,
+            }
+        })
     }
 
     /// The switches of a load balancer group, or (`present` is false) no longer.
     pub fn group_switches(&mut self, group: Uuid, switches: &DpSet, present: bool) {
-        let of = self.of_groups.entry(group).or_default();
+        let of = self.of_group(group);
         let new = match present {
             true => switches.clone(),
             false if of.list == *switches => DpSet::new(Vec::new()),
@@ -163,25 +182,22 @@ impl Flows {
         };
         let new = all(new)?;
         let row = *self.groups.get(old.as_slice())?;
-        if self.groups.contains_key(&new) {
-            return None;
-        }
-        let here = self.ours.get(&(row, group)).copied().unwrap_or(0);
+        let number = self.of_groups.get(&group)?.number;
+        let here = self.ours.get(&(row, number)).copied().unwrap_or(0);
         let users = self.users.get(&row).copied().unwrap_or(0);
-        if here == 0 || here * 2 < users {
+        let there = self.groups.get(&new).copied();
+        let there_users = there.and_then(|other| self.users.get(&other)).copied();
+        if here == 0 || here * 2 < users || there_users.unwrap_or(0) > here {
             return None;
         }
         let old = self.group_of_row.get(&row).cloned()?;
         let of = self.of_groups.get(&group)?;
         if here < users {
-            let of_row = self.have.values();
-            let of_row = of_row.filter(|have| have.place == Place::Group(row));
-            let not_ours = |flow: &&Arc<LogicalFlow>| {
-                let wanted = self.wanted.get(*flow);
-                wanted.is_none_or(|w| w.only_group() != Some(group))
-            };
-            let others = of_row.filter_map(|have| have.flow.as_ref());
-            self.dirty.extend(others.filter(not_ours).cloned());
+            let others = self.have.values();
+            let others = others.filter(|have| have.place == Place::Group(row));
+            let others = others.filter(|have| have.of_group != number);
+            self.dirty
+                .extend(others.filter_map(|have| have.flow.clone()));
         }
         if of.only != here || of.any != of.only {
             // Flows that have no such row yet, or are on other datapaths besides.
@@ -192,6 +208,14 @@ impl Flows {
             let others = self.wanted.iter().filter(other);
             let others: Vec<_> = others.map(|(flow, _)| flow.clone()).collect();
             self.dirty.extend(others);
+        }
+        if let Some(other) = there {
+            // Fewer are on a row that stands for the same switches already: they come here.
+            self.forget_group(other);
+            let there = self.have.values();
+            let there = there.filter(|have| have.place == Place::Group(other));
+            let there = there.filter_map(|have| have.flow.clone());
+            self.dirty.extend(there);
         }
         self.forget_group(row);
         self.name_group(row, new.clone());

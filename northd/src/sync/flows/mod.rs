@@ -78,6 +78,8 @@ struct Have {
     content: u64,
     place: Place,
     hint: u32,
+    /// The number of the load balancer group whose switches, and nothing else, the flow is on; else 0.
+    of_group: u32,
     /// The wanted flow it stands for.
     flow: Option<Arc<LogicalFlow>>,
 }
@@ -128,7 +130,9 @@ pub struct Flows {
     /// Groups whose switches are others since the last flush, with those that they had.
     regrouped: FxHashMap<Uuid, DpSet>,
     /// How many rows on a row of datapaths stand for flows on just the switches of a group.
-    ours: FxHashMap<(Uuid, Uuid), usize>,
+    ours: FxHashMap<(Uuid, u32), usize>,
+    /// How many groups have been given a number.
+    numbered: u32,
     /// Rows that our own transaction under way modifies.
     expected: FxHashSet<Uuid>,
     /// What the transaction under way does, by operation.
@@ -392,6 +396,7 @@ impl Flows {
         self.named.clear();
         self.journal.clear();
         for (row, have) in &mut self.have {
+            have.of_group = 0;
             if have.flow.take().is_some() {
                 let same = self.unclaimed.entry(have.content).or_default();
                 same.push(*row);
