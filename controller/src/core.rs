@@ -197,6 +197,12 @@ impl Core {
         }
     }
 
+    /// Runs as much of it as says which datapaths matter here: what is needed of the southbound can be asked for meanwhile.
+    pub fn advance(&mut self) {
+        self.engine
+            .advance(SET.id(), &self.inputs, &mut self.ledgers);
+    }
+
     /// Runs what the changes made necessary.
     pub fn run(&mut self) -> Delta<Controller> {
         let delta = self.engine.run(&self.inputs, &mut self.ledgers);

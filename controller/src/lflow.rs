@@ -239,12 +239,8 @@ fn its_port_is_here(
 }
 
 fn describe(row: FlowRef<'_, '_, '_>) -> String {
-    let stage = row
-        .external_ids()
-        .get("stage-name")
-        .map_or("", |stage| &**stage);
     format!(
-        "Logical_Flow {} table={} ({stage}) priority={} match=({}) actions=({})",
+        "Logical_Flow {} table={} priority={} match=({}) actions=({})",
         row.pipeline(),
         row.table_id(),
         row.priority(),

@@ -162,6 +162,20 @@ impl<P: Program> Engine<P> {
         self.unwanted.is_empty() && self.dirty.iter().all(Vec::is_empty)
     }
 
+    /// Runs what was touched, but only as far as the kind `last`, so that its values can be looked at before the rest is run;
+    /// what that changes is in the difference of the next [`Engine::run`].
+    pub fn advance(&mut self, last: KindId, inputs: &P::Inputs, ledgers: &mut P::Ledgers) {
+        let graph = &self.state.graph;
+        let last = usize::from(graph.layer[usize::from(graph.index(last.0))]);
+        for _ in 0..TURNS_MAX {
+            self.drop_unwanted(ledgers);
+            let Some(layer) = self.dirty[..=last].iter().position(|l| !l.is_empty()) else {
+                break;
+            };
+            self.run_layer(layer, inputs, ledgers);
+        }
+    }
+
     /// Runs what was touched and all that follows from it; returns the net difference.
     pub fn run(&mut self, inputs: &P::Inputs, ledgers: &mut P::Ledgers) -> Delta<P> {
         let mut ran = 0;

@@ -25,7 +25,7 @@ use crate::message::{
 use crate::port::Port;
 use crate::wire::{DecodeError, EncodeError};
 
-pub use bulk::{BundleError, ToMessage};
+pub use bulk::{Bundle, BundleError, ToMessage};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

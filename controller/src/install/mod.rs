@@ -71,6 +71,13 @@ pub enum Step {
 const _: () = assert!(size_of::<Step>() <= 40);
 
 impl Step {
+    fn key(&self) -> Option<&FlowKey> {
+        match self {
+            Step::Flow { key, .. } => Some(key),
+            Step::Group(_) => None,
+        }
+    }
+
     /// What it is about.
     pub fn subject(&self) -> Subject {
         match self {
@@ -204,6 +211,17 @@ impl Installer {
         }
     }
 
+    /// The bridge has no flows and groups, whatever was sent. Everything is compared anew.
+    pub fn nothing_is_there(&mut self) {
+        let meters = self.meters_there.iter();
+        let meters = meters.map(|(&meter_id, meter)| MeterDesc {
+            meter_id,
+            meter: meter.clone(),
+        });
+        let meters = meters.collect();
+        self.read_back(Vec::new(), Vec::new(), meters);
+    }
+
     /// Starts from what the bridge has. Everything is compared anew.
     pub fn read_back(
         &mut self,
@@ -289,8 +307,8 @@ impl Installer {
 
     fn flow_mods(&mut self, batch: &mut Batch) {
         let dirty = self.flows.take_dirty();
-        batch.bundle.reserve_exact(dirty.len());
         let (numbers, refusals) = (&self.numbers, &mut self.refusals);
+        let first = batch.bundle.len();
         for key in dirty {
             let step = self.flows.settle(&key, |wanted, there| {
                 let Some((cookie, actions)) = render(wanted, numbers) else {
@@ -313,6 +331,8 @@ impl Installer {
                 });
             }
         }
+        // The same difference is the same messages.
+        batch.bundle[first..].sort_unstable_by(|a, b| a.key().cmp(&b.key()));
     }
 
     fn wanted_meters(&self) -> FxHashMap<u32, Meter> {

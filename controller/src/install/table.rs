@@ -215,11 +215,9 @@ impl Table {
             .for_each(|entry| *entry.dirty() = true);
     }
 
-    /// The keys to compare, in order; each is to be [settled](Table::settle).
+    /// The keys to compare, in no order; each is to be [settled](Table::settle).
     pub fn take_dirty(&mut self) -> Vec<FlowKey> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        dirty
+        std::mem::take(&mut self.dirty)
     }
 
     /// Gives what is wanted under a key to `compare`, which says what is there from now on.

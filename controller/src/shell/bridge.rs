@@ -59,6 +59,7 @@ impl Shell {
                 meters,
             } => {
                 tracing::info!(target: "ofctrl", "connected to the integration bridge, which has {} flows", flows.len());
+                self.look_for_filling(flows.len());
                 self.installer.read_back(flows, groups, meters);
                 self.conn = Some(conn);
                 self.report.bridge_is_up(None);
@@ -68,6 +69,7 @@ impl Shell {
             Link::Down { reason } => {
                 tracing::warn!(target: "ofctrl", "integration bridge: {reason}");
                 self.conn = None;
+                self.filling = None;
                 self.report.bridge_is_up(Some(reason));
             }
             Link::Said(event) => match *event {
@@ -143,6 +145,9 @@ impl Shell {
     }
 
     pub(super) fn start_install(&mut self) {
+        if !self.settled {
+            return self.fill_ahead();
+        }
         let Some(conn) = self
             .conn
             .clone()
@@ -156,11 +161,16 @@ impl Shell {
         let batch = self.installer.batch();
         let zones = self.core.ledgers.zones.take_fresh();
         let flushes = std::mem::take(&mut self.flushes);
+        tracing::debug!(target: "ofctrl", "{} messages to the integration bridge", batch.bundle.len());
+        let Err((batch, zones, flushes)) =
+            self.finish_filling(batch, number, nb_cfg, (zones, flushes))
+        else {
+            return;
+        };
         if batch.is_empty() && zones.is_empty() && flushes.is_empty() {
             self.flows_are_in(number, nb_cfg);
             return;
         }
-        tracing::debug!(target: "ofctrl", "{} messages to the integration bridge", batch.bundle.len());
         self.install.busy = true;
         let done = self.done_sender.clone();
         tokio::spawn(async move {

@@ -246,7 +246,7 @@ impl Shell {
         self.sb = Some(session);
     }
 
-    /// Asks for the rows that are needed now; with all of them here, things are settled.
+    /// Asks for the rows that are needed now.
     pub(super) async fn ask_for_rows(&mut self) {
         let Some(handle) = self.sb.as_ref().map(Session::handle) else {
             return;
@@ -258,9 +258,14 @@ impl Shell {
                 self.conditions = wanted;
             }
         }
+    }
+
+    /// With all the rows here that were asked for, things are settled.
+    pub(super) fn settle(&mut self) {
         if !self.settled && self.sb_known && self.conditions_applied >= self.conditions_sent {
             tracing::info!(target: "controller", "southbound worked in: {} flows", self.installer.wanted_count());
             self.settled = true;
+            self.report.settled(self.core.engine());
             self.core.ledgers.zones.forget_unowned();
             self.sb_writer.gate.dirty = true;
             self.look_at_vs(Look::ALL);

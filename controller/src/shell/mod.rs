@@ -7,6 +7,7 @@
 mod bridge;
 pub mod commands;
 mod databases;
+mod filling;
 pub mod monitor;
 pub mod openflow;
 mod report;
@@ -77,6 +78,14 @@ enum Done {
         nb_cfg: Option<i64>,
         result: Result<Vec<(Subject, String)>, String>,
     },
+    /// The first filling of the bridge.
+    Filled {
+        number: u64,
+        nb_cfg: Option<i64>,
+        /// Meters that were refused: the bundle itself has been done, or nothing of it.
+        refused: Vec<(Subject, String)>,
+        result: Result<(), String>,
+    },
     Sb(Result<(), TxnError>),
     Vs(Result<(), TxnError>),
     Packet(Result<(), TxnError>),
@@ -114,6 +123,9 @@ pub(crate) struct Shell {
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     install: Gate,
+    /// The bridge is empty: it is filled ahead of everything being known.
+    fill: bool,
+    filling: Option<filling::Filling>,
     /// Connections to forget once the flows are in.
     flushes: Vec<CtFlush>,
     sb_writer: Writer,
@@ -197,6 +209,8 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         done,
         done_sender,
         install: Gate::default(),
+        fill: false,
+        filling: None,
         flushes: Vec::new(),
         sb_writer: Writer::default(),
         vs_writer: Writer::default(),
@@ -270,15 +284,28 @@ impl Shell {
                 self.install.busy = false;
                 match result {
                     Ok(refused) => {
-                        for (subject, error) in refused {
-                            let refusal = self.installer.refused(&subject, &error);
-                            tracing::error!(target: "ofctrl", "Open vSwitch refused {} (logical flow {:08x}): {}",
-                                refusal.what, refusal.cookie, refusal.error);
-                        }
+                        self.refused(refused);
                         self.flows_are_in(number, nb_cfg);
                     }
                     // The connection is gone; the next one is read back.
                     Err(why) => tracing::warn!(target: "ofctrl", "flows not installed: {why}"),
+                }
+            }
+            Done::Filled {
+                number,
+                nb_cfg,
+                refused,
+                result,
+            } => {
+                self.install.busy = false;
+                self.refused(refused);
+                match result {
+                    Ok(()) => self.flows_are_in(number, nb_cfg),
+                    Err(why) => {
+                        tracing::info!(target: "ofctrl", "flows are sent anew: {why}");
+                        self.installer.nothing_is_there();
+                        self.install.dirty = true;
+                    }
                 }
             }
             Done::Sb(result) => self.sb_done(&result),
@@ -296,6 +323,15 @@ impl Shell {
         }
     }
 
+    /// Open vSwitch refuses what was sent to it.
+    fn refused(&mut self, all: Vec<(Subject, String)>) {
+        for (subject, error) in all {
+            let refusal = self.installer.refused(&subject, &error);
+            tracing::error!(target: "ofctrl", "Open vSwitch refused {} (logical flow {:08x}): {}",
+                refusal.what, refusal.cookie, refusal.error);
+        }
+    }
+
     /// Does all that can be done now; returns how long to wait at most for something to happen.
     async fn step(&mut self) -> Duration {
         if !self.vs_known {
@@ -304,8 +340,12 @@ impl Shell {
         self.follow_settings();
         self.follow_bridge();
         if self.stale {
+            // The server looks for them while we go on.
+            self.core.advance();
+            self.ask_for_rows().await;
             self.compute();
             self.ask_for_rows().await;
+            self.settle();
         }
         let (vs, idx) = (&self.core.inputs.vs, &self.core.inputs.idx);
         let look = self.desired.follow_plugs(vs, idx, Instant::now());
@@ -335,7 +375,7 @@ impl Shell {
     pub(super) fn compute(&mut self) {
         self.stale = false;
         let delta = self.core.run();
-        self.report.computed(&delta);
+        self.report.computed(&delta, self.settled);
         if delta.stalled {
             tracing::error!(target: "controller", "the engine did not come to rest");
         }

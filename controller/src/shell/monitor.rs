@@ -60,6 +60,9 @@ pub fn sb_columns() -> Monitored {
             sb::chassis_private::NB_CFG_TIMESTAMP,
         )
         .without_columns(T::Chassis as u8, sb::chassis::NB_CFG)
+        // For people; together as long as what they are about.
+        .without_columns(T::LogicalFlow as u8, sb::logical_flow::EXTERNAL_IDS)
+        .without_columns(T::PortBinding as u8, sb::port_binding::EXTERNAL_IDS)
 }
 
 /// The tables and columns of the Open vSwitch database that are used; statistics change every few seconds.

@@ -142,12 +142,10 @@ pub async fn count(conn: &Conn, tables: &[u8]) -> Result<Vec<FlowStats>, ConnErr
 pub async fn send(
     conn: Conn,
     batch: Batch,
-    flush_zones: Vec<u16>,
+    zones: Vec<u16>,
     flushes: Vec<CtFlush>,
 ) -> Result<Vec<(Subject, String)>, ConnError> {
-    for zone in flush_zones {
-        conn.send(&Message::CtFlushZone(zone)).await?;
-    }
+    flush_zones(&conn, zones).await?;
     let Batch {
         before,
         bundle,
@@ -162,15 +160,31 @@ pub async fn send(
         );
     }
     refused.extend(meters(&conn, after).await?);
-    // Now that nothing chooses these backends any more.
-    for flush in flushes {
-        conn.send(&Message::CtFlush(Box::new(flush))).await?;
-    }
+    flush(&conn, flushes).await?;
     Ok(refused)
 }
 
+/// Forgets the connections of zones that get another owner.
+pub(super) async fn flush_zones(conn: &Conn, zones: Vec<u16>) -> Result<(), ConnError> {
+    for zone in zones {
+        conn.send(&Message::CtFlushZone(zone)).await?;
+    }
+    Ok(())
+}
+
+/// Forgets connections, now that nothing chooses their backends any more.
+pub(super) async fn flush(conn: &Conn, flushes: Vec<CtFlush>) -> Result<(), ConnError> {
+    for flush in flushes {
+        conn.send(&Message::CtFlush(Box::new(flush))).await?;
+    }
+    Ok(())
+}
+
 /// Sends changes of meters; returns what was refused.
-async fn meters(conn: &Conn, mods: Vec<MeterMod>) -> Result<Vec<(Subject, String)>, ConnError> {
+pub(super) async fn meters(
+    conn: &Conn,
+    mods: Vec<MeterMod>,
+) -> Result<Vec<(Subject, String)>, ConnError> {
     let ids: Vec<u32> = mods.iter().map(|meter| meter.meter_id).collect();
     let messages: Vec<Message> = mods.into_iter().map(Message::MeterMod).collect();
     let bad = conn.send_all(&messages).await?;

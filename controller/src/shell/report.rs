@@ -10,12 +10,13 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tokio::task::JoinHandle;
 use weft_daemon::{Context, Identity, dirs};
-use weft_engine::{Delta, Registry};
+use weft_engine::{Delta, Engine, KindId, Registry};
 use weft_ovsdb::model::Uuid;
 use weft_ovsdb::session::{Connected, Handle};
 use weft_proto::{Hub, Listen, ListenError, v1};
 
 use crate::install::Refusal;
+use crate::lflow::LFLOW;
 use crate::program::{Controller, Diagnostic};
 
 /// Where gRPC is served, as `--grpc` says.
@@ -204,11 +205,12 @@ impl Report {
         }
     }
 
-    /// Takes over the diagnostics of a run of the engine, and logs them.
-    pub fn computed(&self, delta: &Delta<Controller>) {
+    /// Takes over the diagnostics of a run of the engine, and logs them. Before everything is here, what a logical flow lacks
+    /// may just not have come yet: see [`Report::settled`].
+    pub fn computed(&self, delta: &Delta<Controller>, settled: bool) {
         for (kind, _, diagnostic) in &delta.diagnostics_added {
-            if self.hub.add(of_unit(diagnostic)) {
-                tracing::warn!(target: "controller", "{kind}: {diagnostic}");
+            if settled || *kind != LFLOW.id() {
+                self.complain(*kind, diagnostic);
             }
         }
         for (kind, _, diagnostic) in &delta.diagnostics_removed {
@@ -216,6 +218,20 @@ impl Report {
                 tracing::info!(target: "controller", "{kind}: resolved: {diagnostic}");
             }
         }
+    }
+
+    fn complain(&self, kind: KindId, diagnostic: &Diagnostic) {
+        if self.hub.add(of_unit(diagnostic)) {
+            tracing::warn!(target: "controller", "{kind}: {diagnostic}");
+        }
+    }
+
+    /// Everything is here: what logical flows lack still, they lack.
+    pub fn settled(&self, engine: &Engine<Controller>) {
+        let flows = engine
+            .diagnostics()
+            .filter(|(kind, ..)| *kind == LFLOW.id());
+        flows.for_each(|(kind, _, diagnostic)| self.complain(kind, diagnostic));
     }
 
     /// Takes over what is refused at present, and logs what is new.

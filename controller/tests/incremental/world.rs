@@ -222,6 +222,16 @@ impl World {
                 1 => [s("rubbish")].into(),
                 _ => Default::default(),
             },
+            nat_addresses: match self.pick(4) {
+                0 => [s("00:00:00:00:00:0a 172.16.0.1 fd00::1")].into(),
+                1 => {
+                    let resident = self.port_name();
+                    let text =
+                        format!("00:00:00:00:00:0b 172.16.0.2 is_chassis_resident(\"{resident}\")");
+                    [text.into(), s("rubbish")].into()
+                }
+                _ => Default::default(),
+            },
             port_security: match self.pick(5) {
                 0 => [s("00:00:00:00:00:01 10.0.0.4/24 fd00::4")].into(),
                 1 => [s("00:00:00:00:00:02"), s("rubbish")].into(),
@@ -806,6 +816,10 @@ impl World {
     }
 
     pub fn run(&mut self) {
+        // What is needed of the southbound is looked at before the rest is run; that must make no difference.
+        if self.chance(50) {
+            self.core.advance();
+        }
         let delta = self.core.run();
         assert!(!delta.stalled);
         self.installer

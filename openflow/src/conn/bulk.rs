@@ -67,38 +67,25 @@ impl Conn {
         if messages.is_empty() {
             return Ok(());
         }
-        let bundle = self.xid();
-        self.bundle_step(bundle, BundleStep::OpenRequest).await?;
-        let first = self.collect(messages.len());
-        let outcome = self.fill_and_commit(bundle, messages, first).await;
-        let refused = self.collected(first);
-        match outcome {
-            _ if !refused.is_empty() => Err(BundleError::Refused(refused)),
-            Ok(()) => Ok(()),
-            Err(e) => Err(e),
-        }
+        let mut bundle = self.open_bundle().await?;
+        bundle.add(messages).await?;
+        bundle.commit().await
     }
 
-    async fn fill_and_commit<M: ToMessage>(
-        &self,
-        bundle: u32,
-        messages: &[M],
-        first: u32,
-    ) -> Result<(), BundleError> {
-        let add = |message: &Message, xid: u32, out: &mut Vec<u8>| {
-            // The bundle borrows the message for as long as it takes to write it.
-            crate::message::encode_bundle_add(bundle, BUNDLE_FLAGS, message, xid, out)
-        };
-        let unwritable = self.write_all(messages, first, add).await?;
-        self.barrier().await?;
-        if !unwritable.is_empty() || self.any_collected(first) {
-            let discard = self.bundle_step(bundle, BundleStep::DiscardRequest).await;
-            if !unwritable.is_empty() {
-                return Err(BundleError::Refused(unwritable));
-            }
-            return Ok(discard?);
-        }
-        Ok(self.bundle_step(bundle, BundleStep::CommitRequest).await?)
+    /// Opens a bundle to be filled bit by bit. Open vSwitch forgets one to which nothing is added for ten seconds.
+    ///
+    /// # Errors
+    /// As [`Conn::send_bundle`].
+    pub async fn open_bundle(&self) -> Result<Bundle, ConnError> {
+        let id = self.xid();
+        self.bundle_step(id, BundleStep::OpenRequest).await?;
+        Ok(Bundle {
+            conn: self.clone(),
+            id,
+            count: 0,
+            blocks: Vec::new(),
+            unwritable: Vec::new(),
+        })
     }
 
     async fn bundle_step(&self, bundle: u32, step: BundleStep) -> Result<(), ConnError> {
@@ -198,12 +185,6 @@ impl Conn {
         first
     }
 
-    fn any_collected(&self, first: u32) -> bool {
-        let pending = self.shared.pending();
-        let mut blocks = pending.collecting.iter();
-        blocks.any(|block| block.first == first && !block.errors.is_empty())
-    }
-
     /// Stops collecting; the first error of each message that had one.
     fn collected(&self, first: u32) -> Vec<(usize, ConnError)> {
         let mut pending = self.shared.pending();
@@ -214,6 +195,87 @@ impl Conn {
         errors.sort_by_key(|(i, _)| *i);
         errors.dedup_by_key(|(i, _)| *i);
         errors.into_iter().map(|(i, e)| (i, e.into())).collect()
+    }
+}
+
+/// An open bundle. Nothing of it is done before [`Bundle::commit`], and nothing at all if that is not called.
+#[derive(Debug)]
+pub struct Bundle {
+    conn: Conn,
+    id: u32,
+    /// Messages so far.
+    count: usize,
+    /// First transaction id of the messages added at once, and the place of the first.
+    blocks: Vec<(u32, usize)>,
+    /// Messages that cannot be written, by place.
+    unwritable: Vec<(usize, ConnError)>,
+}
+
+impl Bundle {
+    /// Adds messages after those there are. What is wrong with them is told by [`Bundle::commit`].
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub async fn add<M: ToMessage>(&mut self, messages: &[M]) -> Result<(), ConnError> {
+        let first = self.conn.collect(messages.len());
+        self.blocks.push((first, self.count));
+        let add = |message: &Message, xid: u32, out: &mut Vec<u8>| {
+            // The bundle borrows the message for as long as it takes to write it.
+            crate::message::encode_bundle_add(self.id, BUNDLE_FLAGS, message, xid, out)
+        };
+        let unwritable = self.conn.write_all(messages, first, add).await?;
+        let place = |(at, why)| (self.count + at, why);
+        self.unwritable.extend(unwritable.into_iter().map(place));
+        self.count += messages.len();
+        Ok(())
+    }
+
+    /// Does all of the messages, or none.
+    ///
+    /// # Errors
+    /// As [`Conn::send_bundle`].
+    pub async fn commit(mut self) -> Result<(), BundleError> {
+        self.conn.barrier().await?;
+        if self.has_errors() || !self.unwritable.is_empty() {
+            // Open vSwitch may have given it up already.
+            let discard = self.conn.bundle_step(self.id, BundleStep::DiscardRequest);
+            drop(discard.await);
+            let mut refused = self.take_errors();
+            refused.append(&mut self.unwritable);
+            refused.sort_by_key(|(place, _)| *place);
+            return Err(BundleError::Refused(refused));
+        }
+        let commit = self.conn.bundle_step(self.id, BundleStep::CommitRequest);
+        let outcome = commit.await;
+        let refused = self.take_errors();
+        match outcome {
+            _ if !refused.is_empty() => Err(BundleError::Refused(refused)),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn has_errors(&self) -> bool {
+        let pending = self.conn.shared.pending();
+        let mut blocks = pending.collecting.iter();
+        blocks.any(|block| {
+            !block.errors.is_empty() && self.blocks.iter().any(|(first, _)| *first == block.first)
+        })
+    }
+
+    /// Stops collecting errors; those there were, by place.
+    fn take_errors(&mut self) -> Vec<(usize, ConnError)> {
+        let mut errors = Vec::new();
+        for (first, before) in std::mem::take(&mut self.blocks) {
+            let block = self.conn.collected(first).into_iter();
+            errors.extend(block.map(|(at, why)| (before + at, why)));
+        }
+        errors
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        self.take_errors();
     }
 }
 
