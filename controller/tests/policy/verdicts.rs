@@ -174,7 +174,8 @@ fn expected(written: &Written, packet: &Packet) -> Vec<u64> {
     of_top.map(|(_, cookie)| *cookie).collect()
 }
 
-fn play(seed: u64, edits: usize) {
+/// Edits at random; returns how many packets a rule has decided about, and how many flows were conjunctive at most.
+fn play(seed: u64, edits: usize) -> (usize, usize) {
     let mut draw = Draw(SmallRng::seed_from_u64(seed));
     // Some sets are put together of parts.
     let settings = Settings {
@@ -206,16 +207,17 @@ fn play(seed: u64, edits: usize) {
             decided += usize::from(!seen.is_empty());
         }
     }
-    assert!(
-        decided * 2 > edits && conjunctive > 0,
-        "{decided}, {conjunctive}"
-    );
+    (decided, conjunctive)
 }
 
 #[test]
 fn flows_decide_as_matches_say() {
     for seed in 0..6 {
-        play(seed, 50);
+        let (decided, conjunctive) = play(seed, 50);
+        assert!(
+            decided > 25 && conjunctive > 0,
+            "nothing worth comparing: {decided}, {conjunctive}"
+        );
     }
 }
 
