@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use weft_engine::{Cx, Kind, Wake};
-use weft_ovsdb::model::{Str, Uuid};
+use weft_ovsdb::model::{Map, Str, Uuid};
+use weft_schemas::sb;
 
 use crate::bridge::{BRIDGE, IntegrationBridge, OwnPort};
 use crate::config::{CONFIG, Config, EncapSetting, ME, Me};
@@ -16,7 +17,7 @@ use crate::iface::iface_of;
 use crate::index::Index;
 use crate::ledger::Ledgers;
 use crate::physical::tunnel::INPUT;
-use crate::program::{Controller, Diagnostic, Key, Output, Read};
+use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 
 /// Emits the tunnel ports to a chassis and publishes [`Tunnel`]; keyed by the other chassis.
 pub const TUNNEL: Kind<Controller> = Kind::serial(
@@ -98,6 +99,8 @@ impl Tunnels {
     }
 }
 
+type ChassisRef<'a, 'x, 'y> = sb::ChassisRef<'a, SbRead<'x, 'y>>;
+
 fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
     let uuid = key.row();
     let sb = cx.sb_rec();
@@ -113,83 +116,40 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
     if *row.name() == me.name || !zones_meet(&config.transport_zones, row.transport_zones()) {
         return;
     }
-    let ours = |carrier: Carrier| config.encaps.iter().any(|e| &*e.kind == carrier.name());
-    let mut ends: Vec<(Carrier, bool, Str, Uuid)> = Vec::new();
-    for &encap in row.encaps().iter() {
-        let Some(encap_row) = cx.sb().encap.tracked(encap, &sb) else {
-            continue;
-        };
-        match Carrier::parse(encap_row.type_()) {
-            Some(carrier) if ours(carrier) => {
-                let other = !encap_row.options().flag("is_default", false);
-                ends.push((carrier, other, encap_row.ip().clone(), encap));
-            }
-            Some(_) => {}
-            None => cx.diagnose(Diagnostic {
-                row: format!("Encap of chassis {}", row.name()),
-                column: "type",
-                message: format!(
-                    "\"{}\" is none of geneve, stt, vxlan: not used",
-                    encap_row.type_()
-                ),
-                uuid: encap,
-            }),
-        }
-    }
-    ends.sort();
-    let Some(best) = ends.first().map(|e| e.0) else {
+    let ends = ends(cx, row, &config);
+    let Some(carrier) = ends.first().map(|end| end.carrier) else {
         return;
     };
-    ends.retain(|e| e.0 == best);
     let watched = cx
         .value::<Watched>(WATCHED.id(), Key::Global)
         .filter(|watched| watched.chassis.contains(&uuid));
     let locals: Vec<(u8, &Str)> = (0u8..)
         .zip(&config.encap_ips)
         .filter(|(_, ip)| {
-            let has = |e: &EncapSetting| e.ip == **ip && *e.kind == *best.name();
+            let has = |e: &EncapSetting| e.ip == **ip && *e.kind == *carrier.name();
             config.encaps.iter().any(has)
         })
         .collect();
+    let several = locals.len() > 1;
     let pairs = ends
         .iter()
-        .flat_map(|end| locals.iter().map(move |local| (end, *local)));
+        .flat_map(|end| locals.iter().map(move |local| (end, *local)))
+        // With a single address it is Open vSwitch's to say whether it goes with the other.
+        .filter(|(end, (_, own))| !several || own.contains(':') == end.ip.contains(':'));
     let mut up = Vec::new();
-    for ((carrier, _, ip, encap), (local, own_ip)) in pairs {
-        let (carrier, encap) = (*carrier, *encap);
+    for (end, (local, own_ip)) in pairs {
         // As always where there is no choice: who takes over from us knows its tunnels by their names.
-        let id: Str = match locals.len() {
-            1 => format!("{}@{ip}", row.name()).into(),
-            _ => format!("{}@{ip}%{own_ip}", row.name()).into(),
+        let id: Str = match several {
+            false => format!("{}@{}", row.name(), end.ip).into(),
+            true => format!("{}@{}%{own_ip}", row.name(), end.ip).into(),
         };
         let name = port_name(cx, ledgers, uuid, row.name(), &id);
-        let mut options: Vec<(Str, Str)> = vec![
-            ("key".into(), "flow".into()),
-            ("remote_ip".into(), ip.clone()),
-        ];
-        let theirs = cx.sb().encap.tracked(encap, &sb);
-        let csum = theirs.is_some_and(|e| e.options().flag("csum", false));
-        // As their row asks; Open vSwitch's own default is no checksum.
-        if csum {
-            options.push(("csum".into(), "true".into()));
-        }
-        if let Some(port) = theirs.and_then(|e| e.options().nonempty("dst_port")) {
-            options.push(("dst_port".into(), port.clone()));
-        }
-        if let Some(tos) = &config.encap_tos {
-            options.push(("tos".into(), tos.clone()));
-        }
-        if let Some(df) = &config.encap_df {
-            options.push(("df_default".into(), df.clone()));
-        }
-        if config.set_local_ip || locals.len() > 1 {
-            options.push(("local_ip".into(), own_ip.clone()));
-        }
+        let local_ip = (config.set_local_ip || several).then_some(own_ip);
         cx.emit(Output::VsPort(Arc::new(OwnPort {
             bridge: config.bridge.clone(),
             name,
             kind: carrier.name().into(),
-            options: options.into(),
+            options: settings(cx, end, &config, local_ip),
             bfd: watched
                 .as_ref()
                 .map(|watched| watched.settings.clone())
@@ -203,7 +163,7 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
             Some(Tunnel {
                 carrier,
                 ofport: iface.ofport?,
-                remote: encap,
+                remote: end.encap,
                 local,
                 bfd_up: watched.is_some().then_some(iface.bfd_up),
             })
@@ -213,6 +173,82 @@ fn tunnel(cx: &Cx<'_, Controller>, ledgers: &mut Ledgers, key: Key) {
         cx.demand(INPUT.id(), key);
         cx.publish(Tunnels(up));
     }
+}
+
+/// An end of tunnels to another chassis.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    carrier: Carrier,
+    /// It is not the one that the chassis calls its default.
+    other: bool,
+    ip: Str,
+    encap: Uuid,
+}
+
+/// The ends of a chassis of the best type that we have too, its default one first.
+fn ends(cx: &Cx<'_, Controller>, row: ChassisRef<'_, '_, '_>, config: &Config) -> Vec<End> {
+    let sb = cx.sb_rec();
+    let ours = |carrier: Carrier| config.encaps.iter().any(|e| &*e.kind == carrier.name());
+    let mut ends: Vec<End> = Vec::new();
+    for &encap in row.encaps().iter() {
+        let Some(encap_row) = cx.sb().encap.tracked(encap, &sb) else {
+            continue;
+        };
+        match Carrier::parse(encap_row.type_()) {
+            Some(carrier) if ours(carrier) => ends.push(End {
+                carrier,
+                other: !encap_row.options().flag("is_default", false),
+                ip: encap_row.ip().clone(),
+                encap,
+            }),
+            Some(_) => {}
+            None => cx.diagnose(Diagnostic {
+                row: format!("Encap of chassis {}", row.name()),
+                column: "type",
+                message: format!(
+                    "\"{}\" is none of geneve, stt, vxlan: not used",
+                    encap_row.type_()
+                ),
+                uuid: encap,
+            }),
+        }
+    }
+    ends.sort();
+    if let Some(best) = ends.first().map(|end| end.carrier) {
+        ends.retain(|end| end.carrier == best);
+    }
+    ends
+}
+
+/// The options of a tunnel's interface.
+fn settings(
+    cx: &Cx<'_, Controller>,
+    end: &End,
+    config: &Config,
+    local_ip: Option<&Str>,
+) -> Map<Str, Str> {
+    let sb = cx.sb_rec();
+    let mut options: Vec<(Str, Str)> = vec![
+        ("key".into(), "flow".into()),
+        ("remote_ip".into(), end.ip.clone()),
+    ];
+    let theirs = cx.sb().encap.tracked(end.encap, &sb);
+    // As their row asks; Open vSwitch's own default is no checksum.
+    if theirs.is_some_and(|e| e.options().flag("csum", false)) {
+        options.push(("csum".into(), "true".into()));
+    }
+    let port = theirs.and_then(|e| e.options().nonempty("dst_port"));
+    let rest = [
+        ("dst_port", port),
+        ("tos", config.encap_tos.as_ref()),
+        ("df_default", config.encap_df.as_ref()),
+        ("local_ip", local_ip),
+    ];
+    let set = rest
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.into(), value?.clone())));
+    options.extend(set);
+    options.into()
 }
 
 fn gone(ledgers: &mut Ledgers, key: Key, _: &mut Wake<'_, Controller>) {

@@ -3,6 +3,7 @@
 
 pub mod aside;
 pub mod claims;
+mod interfaces;
 mod mirrors;
 pub mod plugs;
 mod queues;
