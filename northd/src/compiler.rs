@@ -198,7 +198,8 @@ macro_rules! rooted_tables {
             PortGroup port_group, LoadBalancer load_balancer, LoadBalancerGroup load_balancer_group,
             DhcpOptions dhcp_options, Dns dns, Meter meter, HaChassisGroup ha_chassis_group,
             StaticMacBinding static_mac_binding, Bfd bfd, Copp copp, Mirror mirror, ForwardingGroup forwarding_group,
-            ChassisTemplateVar chassis_template_var
+            ChassisTemplateVar chassis_template_var, NetworkFunction network_function,
+            NetworkFunctionGroup network_function_group
         }
     };
 }

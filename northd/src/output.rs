@@ -477,6 +477,8 @@ pub enum Output {
     LrpPrefixes(Uuid, Set<Str>),
     /// `BFD.status`
     BfdStatus(Uuid, Str),
+    /// `Network_Function_Group.network_function_active`
+    ActiveFunction(Uuid, Option<Uuid>),
     /// `Logical_Switch_Port_Health_Check.status`
     PortCheckStatus(Uuid, Str),
     /// A key of `NB_Global.options` that northd sets.

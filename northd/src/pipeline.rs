@@ -363,6 +363,14 @@ registers! {
     ACL_TIER_AFTER_LB: Switch = RegisterField::bits(8, 26, 28);
     /// How many of the mirrors of the port have had the packet.
     MIRRORS_DONE: Switch = RegisterField::bits(8, 20, 23);
+    /// The number of the group of network functions that the packet goes through.
+    FUNCTION_GROUP: Switch = RegisterField::bits(8, 0, 7);
+    /// The packet goes through a network function.
+    FUNCTION: Switch = RegisterField::bit(8, 16);
+    /// It does because an ACL says so; not because it is a reply.
+    FUNCTION_REQUEST: Switch = RegisterField::bit(8, 17);
+    /// The port to the function is chosen; back from egress.
+    FUNCTION_CHOSEN: Switch = RegisterField::bit(8, 18);
     /// Original destination of a balanced IPv4 packet. Controllers read it for hairpins.
     LB_ORIGINAL_IP4: Switch = RegisterField::whole(Register::Reg(1));
     /// Original destination of a balanced IPv6 packet. Controllers read it for hairpins.
@@ -444,6 +452,8 @@ pub mod priority {
     /// `ls_in_external_port`: answers to health checks that seem to come from a router.
     pub const MONITOR_ANSWER: u16 = 110;
 
+    /// `ls_in_l2_lkup`: packets to and from network functions.
+    pub const L2_FUNCTION: u16 = 112;
     /// `ls_in_l2_lkup`: a few protocols handled before all others.
     pub const L2_SPECIAL: u16 = 110;
     /// `ls_in_l2_lkup`: reports and queries of IGMP and MLD, where they are snooped.

@@ -62,6 +62,9 @@ tables! { nb NbReads
     policy logical_router_policy LogicalRouterPolicy
     nat nat Nat
     acl acl Acl
+    function network_function NetworkFunction
+    function_group network_function_group NetworkFunctionGroup
+    function_check network_function_health_check NetworkFunctionHealthCheck
     qos qos Qos
     address_set address_set AddressSet
     port_group port_group PortGroup

@@ -281,6 +281,13 @@ impl Encoder<'_, '_> {
 
     fn next(&mut self, pipeline: Pipeline, table: Option<u8>) -> Done {
         let table = of_table(pipeline, table.unwrap_or(self.cx.table + 1))?;
+        if (self.cx.pipeline, pipeline) == (Pipeline::Egress, Pipeline::Ingress)
+            && !self.cx.is_router
+        {
+            // It may have to go back through the tunnel it came by.
+            self.out
+                .push(Action::set(weft_openflow::Field::InPortNxm, u16::MAX));
+        }
         self.resubmit(table);
         Ok(())
     }

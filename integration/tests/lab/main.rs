@@ -161,10 +161,10 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
 
 // What OVN has only had since 23.06 (`local` mirrors, queues as rows of Open vSwitch by physical network) and since 25.03
 // (`lport` mirrors, virtual routers in port security), `ovn-owned` names and relayed DHCP (24.03), checks of ports and with ICMP
-// (26.03): neither stock program knows it.
+// (26.03), network functions (25.09): neither stock program knows it.
 scenarios! { @ newer_than_stock WEFT
     dhcp: a_router_passes_questions_on;
-    health: ports_are_checked backends_are_checked_from_their_router;
+    health: ports_are_checked backends_are_checked_from_their_router traffic_goes_through_network_functions;
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     acl_more: a_virtual_router_behind_a_port;

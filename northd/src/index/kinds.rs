@@ -120,10 +120,12 @@ pub enum AclClass {
     Tier(AclStage, u8),
     /// That connections remember which ACL let them begin.
     Persistent,
+    /// That packets and their replies go through a network function.
+    Functions,
 }
 
 impl AclClass {
-    pub(super) const COUNT: u8 = 3 + 3 * (ACL_TIER_MAX + 1);
+    pub(super) const COUNT: u8 = 4 + 3 * (ACL_TIER_MAX + 1);
 
     /// The number under which the index has it.
     pub fn number(self) -> u8 {
@@ -131,7 +133,8 @@ impl AclClass {
             AclClass::Related => 0,
             AclClass::Tiered => 1,
             AclClass::Tier(stage, tier) => 2 + stage as u8 * (ACL_TIER_MAX + 1) + tier,
-            AclClass::Persistent => AclClass::COUNT - 1,
+            AclClass::Persistent => AclClass::COUNT - 2,
+            AclClass::Functions => AclClass::COUNT - 1,
         }
     }
 
@@ -142,6 +145,9 @@ impl AclClass {
         }
         if acl_persists(&acl.action, &acl.options) {
             classes.push(AclClass::Persistent.number());
+        }
+        if acl.network_function_group.is_some() {
+            classes.push(AclClass::Functions.number());
         }
         let tier = u8::try_from(acl.tier).unwrap_or(0).min(ACL_TIER_MAX);
         if tier > 0 || &*acl.action == "pass" {

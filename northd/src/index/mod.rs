@@ -51,6 +51,8 @@ pub enum ById {
     GroupsOfSwitch,
     /// ACLs of a switch or port group by what they ask of the whole switch (number: [`AclClass::number`]).
     AclsByClass,
+    /// Groups that list a network function.
+    GroupsOfFunction,
     /// Routers that list a NAT rule.
     RouterOfNat,
     /// Routers that list a static route.

@@ -42,6 +42,9 @@ impl Indexes {
                 self.refs(ById::GroupsOfLb, c, |r| &r.load_balancer, touch)
             }
             nb::Change::Nat(c) => self.nat_changed(c, touch),
+            nb::Change::NetworkFunctionGroup(c) => {
+                self.refs(ById::GroupsOfFunction, c, |r| &r.network_function, touch)
+            }
             nb::Change::Meter(c) => self.named(ByName::Meter, c, |r| Some(&r.name), touch),
             nb::Change::StaticMacBinding(c) => {
                 self.named(ByName::StaticMacOf, c, |r| Some(&r.logical_port), touch)

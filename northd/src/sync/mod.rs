@@ -141,6 +141,7 @@ impl Sync {
             | Output::LspTag(..)
             | Output::BfdStatus(..)
             | Output::PortCheckStatus(..)
+            | Output::ActiveFunction(..)
             | Output::LrpPrefixes(..)
             | Output::NbOption(..) => {
                 self.north.output(output, present);

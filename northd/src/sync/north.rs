@@ -28,6 +28,8 @@ pub struct North {
     prefixes: FxHashMap<Uuid, Set<Str>>,
     /// `Logical_Switch_Port_Health_Check.status`
     checks: FxHashMap<Uuid, Str>,
+    /// `Network_Function_Group.network_function_active`
+    functions: FxHashMap<Uuid, Option<Uuid>>,
     dirty: BTreeSet<Uuid>,
     global_dirty: bool,
     /// Sequence numbers and timestamps to be written.
@@ -43,6 +45,7 @@ impl Default for North {
             bfds: FxHashMap::default(),
             prefixes: FxHashMap::default(),
             checks: FxHashMap::default(),
+            functions: FxHashMap::default(),
             dirty: BTreeSet::new(),
             global_dirty: true,
             cfg: super::cfg::Progress::default(),
@@ -82,6 +85,14 @@ impl North {
                     self.bfds.insert(*row, status.clone());
                 } else if self.bfds.get(row) == Some(status) {
                     self.bfds.remove(row);
+                }
+                row
+            }
+            Output::ActiveFunction(row, active) => {
+                if present {
+                    self.functions.insert(*row, *active);
+                } else if self.functions.get(row) == Some(active) {
+                    self.functions.remove(row);
                 }
                 row
             }
@@ -127,6 +138,9 @@ impl North {
             nb::Change::LogicalRouterPort(c) if self.prefixes.contains_key(&c.uuid) => {
                 self.dirty.insert(c.uuid);
             }
+            nb::Change::NetworkFunctionGroup(c) => {
+                self.dirty.insert(c.uuid);
+            }
             nb::Change::LogicalSwitchPortHealthCheck(c) => {
                 self.dirty.insert(c.uuid);
             }
@@ -141,6 +155,7 @@ impl North {
             .extend(self.ports.keys().chain(self.bfds.keys()).copied());
         self.dirty.extend(self.prefixes.keys().copied());
         self.dirty.extend(self.checks.keys().copied());
+        self.dirty.extend(self.functions.keys().copied());
         self.global_dirty = true;
     }
 
@@ -172,6 +187,10 @@ impl North {
             }
             if let Some(have) = db.logical_router_port.get(uuid) {
                 self.flush_prefixes(txn, uuid, have);
+                continue;
+            }
+            if let Some(have) = db.network_function_group.get(uuid) {
+                self.flush_function(txn, uuid, have);
                 continue;
             }
             if let Some(have) = db.logical_switch_port_health_check.get(uuid) {
@@ -223,6 +242,19 @@ impl North {
                 ..Default::default()
             };
             txn.update(uuid, &row, nb::bfd::STATUS);
+            txn.may_cut();
+        }
+    }
+
+    fn flush_function(&self, txn: &mut Txn, uuid: Uuid, have: &nb::NetworkFunctionGroup) {
+        let want = self.functions.get(&uuid).copied();
+        if let Some(want) = want.filter(|want| have.network_function_active != *want) {
+            let row = nb::NetworkFunctionGroup {
+                network_function_active: want,
+                ..Default::default()
+            };
+            let column = nb::network_function_group::NETWORK_FUNCTION_ACTIVE;
+            txn.update(uuid, &row, column);
             txn.may_cut();
         }
     }

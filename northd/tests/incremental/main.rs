@@ -35,6 +35,8 @@ impl Random for nb::NbGlobal {
                 &[
                     ("mac_prefix", &["aa:bb:cc", "02:00:00", "bad"]),
                     ("svc_monitor_mac", MACS),
+                    ("svc_monitor_ip", &["10.0.0.1"]),
+                    ("svc_monitor_ip_dst", &["10.0.0.1", "10.0.1.7"]),
                     ("use_ct_inv_match", BOOLS),
                     ("use_common_zone", BOOLS),
                     ("controller_event", BOOLS),
@@ -114,6 +116,9 @@ databases! {
         2 Bfd bfd
         4 Nat nat
         3 Acl acl
+        3 NetworkFunction network_function
+        3 NetworkFunctionGroup network_function_group
+        1 NetworkFunctionHealthCheck network_function_health_check
         3 Qos qos
         4 Mirror mirror
         2 MirrorRule mirror_rule

@@ -29,6 +29,7 @@ impl Random for nb::Acl {
             log: d.chance(40),
             label: d.below(3) as i64,
             meter: d.maybe(50, METERS),
+            network_function_group: d.chance(30).then(|| d.any::<nb::NetworkFunctionGroup>()),
             sample_new: d.chance(40).then(|| d.any::<nb::Sample>()),
             sample_est: d.chance(40).then(|| d.any::<nb::Sample>()),
             options: d.map(
@@ -39,6 +40,44 @@ impl Random for nb::Acl {
                 ],
                 40,
             ),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::NetworkFunction {
+    fn random(d: &mut Dice) -> Self {
+        nb::NetworkFunction {
+            name: d.pick(NAMES),
+            id: 1 + d.below(4) as i64,
+            inport: d.any::<nb::LogicalSwitchPort>(),
+            outport: d.chance(80).then(|| d.any::<nb::LogicalSwitchPort>()),
+            health_check: d
+                .chance(50)
+                .then(|| d.any::<nb::NetworkFunctionHealthCheck>()),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::NetworkFunctionHealthCheck {
+    fn random(d: &mut Dice) -> Self {
+        nb::NetworkFunctionHealthCheck {
+            options: d.map(&[("interval", &["1", "x"])], 60),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::NetworkFunctionGroup {
+    fn random(d: &mut Dice) -> Self {
+        nb::NetworkFunctionGroup {
+            name: d.pick(NAMES),
+            id: 1 + d.below(4) as i64,
+            fallback: d.maybe(60, &["fail-open", "fail-close"]),
+            mode: d.pick(&["inline", "inline", "vtap"]),
+            network_function: d.anys::<nb::NetworkFunction>(3),
+            network_function_active: d.chance(40).then(|| d.any::<nb::NetworkFunction>()),
             ..Default::default()
         }
     }

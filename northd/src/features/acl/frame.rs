@@ -10,7 +10,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::state::{Needs, SwitchAcls, needs};
-use super::{blocked, is_set, persist, set};
+use super::{blocked, function, is_set, persist, set};
 use crate::index::{ACL_TIER_MAX, AclStage};
 use crate::output::DpSet;
 use crate::pipeline::{self as p, Stage, priority};
@@ -74,26 +74,29 @@ pub fn related(ct_inv: bool) -> Expr {
     ])
 }
 
-/// What a [`reply`] does in a stage of ACLs.
-pub fn pass_reply(stage: Stage) -> Vec<Action> {
-    match stage {
+/// What a [`reply`] does in a stage of ACLs, on switches with or without network functions.
+pub fn pass_reply(stage: Stage, functions: bool) -> Vec<Action> {
+    let mut actions: Vec<Action> = functions.then(function::recall).into_iter().collect();
+    if stage == Stage::LsInAcl {
         // Later stages of the pipeline must neither drop it nor look again.
-        Stage::LsInAcl => vec![
+        actions.extend([
             set(p::ACL_DROP, 0),
             set(p::ACL_BLOCK, 0),
             set(p::ACL_ALLOW_ESTABLISHED, 1),
-            Action::NEXT,
-        ],
-        _ => vec![Action::NEXT],
+        ]);
     }
+    actions.push(Action::NEXT);
+    actions
 }
 
 /// What something [`related`] does in a stage of ACLs: addresses inside an ICMP error are translated as the connection's.
-pub fn pass_related(stage: Stage) -> Vec<Action> {
-    match stage {
-        Stage::LsInAcl => vec![set(p::ACL_ALLOW_ESTABLISHED, 1), Action::CtCommitNat(None)],
-        _ => vec![Action::CtCommitNat(None)],
+pub fn pass_related(stage: Stage, functions: bool) -> Vec<Action> {
+    let mut actions: Vec<Action> = functions.then(function::recall).into_iter().collect();
+    if stage == Stage::LsInAcl {
+        actions.push(set(p::ACL_ALLOW_ESTABLISHED, 1));
     }
+    actions.push(Action::CtCommitNat(None));
+    actions
 }
 
 /// Neighbour discovery and multicast listeners.
@@ -212,9 +215,13 @@ impl Writer<'_> {
             cut
         };
         for (stage, _) in BOTH {
-            self.flow(&stateful, stage, always, reply(ct_inv), pass_reply(stage));
-            let actions = pass_related(stage);
-            self.flow(&stateful, stage, always, related(ct_inv), actions);
+            for functions in [false, true] {
+                let those = self.those(|needs| needs.stateful() && needs.functions == functions);
+                let actions = pass_reply(stage, functions);
+                self.flow(&those, stage, always, reply(ct_inv), actions);
+                let actions = pass_related(stage, functions);
+                self.flow(&those, stage, always, related(ct_inv), actions);
+            }
             self.flow(&stateful, stage, always, refused.clone(), [Action::Drop]);
         }
         let known = is_set(p::ACL_ALLOW_ESTABLISHED);
@@ -282,21 +289,35 @@ impl Writer<'_> {
     /// Commits connections as the stages before have said.
     fn commit(&self) {
         let stateful = self.those(Needs::stateful);
-        let allowed = || Action::set(field::CT_MARK_BLOCKED, 0);
         let persistent = self.those(|needs| needs.stateful() && needs.persistent);
-        let label = Action::Move(field::CT_LABEL_LABEL, p::ACL_LABEL_VALUE.field());
         for stage in [Stage::LsInStateful, Stage::LsOutStateful] {
-            for (labelled, assignments) in
-                [(0, vec![allowed()]), (1, vec![allowed(), label.clone()])]
-            {
-                let match_ = Expr::all([is_set(p::CT_COMMIT), p::ACL_LABEL.field().eq(labelled)]);
-                let persists = Expr::all([match_.clone(), is_set(p::ACL_PERSIST)]);
-                let remembered = assignments.iter().cloned().chain(persist::remember());
-                let remembered = [Action::ct_commit(remembered), Action::NEXT];
-                self.flow(&persistent, stage, 110, persists, remembered);
+            for (priority, match_, assignments) in commits() {
+                let those = if priority == COMMIT {
+                    &stateful
+                } else {
+                    &persistent
+                };
                 let actions = [Action::ct_commit(assignments), Action::NEXT];
-                self.flow(&stateful, stage, 100, match_, actions);
+                self.flow(those, stage, priority, match_, actions);
             }
         }
     }
+}
+
+/// Priority of the flows that commit.
+const COMMIT: u16 = 100;
+
+/// The ways to commit a connection: priority, when, and what it remembers.
+pub fn commits() -> Vec<(u16, Expr, Vec<Action>)> {
+    let allowed = || Action::set(field::CT_MARK_BLOCKED, 0);
+    let label = Action::Move(field::CT_LABEL_LABEL, p::ACL_LABEL_VALUE.field());
+    let mut all = Vec::new();
+    for (labelled, assignments) in [(0, vec![allowed()]), (1, vec![allowed(), label])] {
+        let match_ = Expr::all([is_set(p::CT_COMMIT), p::ACL_LABEL.field().eq(labelled)]);
+        let persists = Expr::all([match_.clone(), is_set(p::ACL_PERSIST)]);
+        let remembered = assignments.iter().cloned().chain(persist::remember());
+        all.push((COMMIT + 10, persists, remembered.collect()));
+        all.push((COMMIT, match_, assignments));
+    }
+    all
 }

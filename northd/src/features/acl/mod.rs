@@ -9,6 +9,7 @@
 
 pub mod exempt;
 pub mod frame;
+pub mod function;
 pub mod persist;
 pub mod references;
 pub mod rule;
@@ -34,6 +35,10 @@ pub const KINDS: &[Entry] = &[
     pure::<frame::Frame>(),
     pure::<exempt::Exempt>(),
     pure::<rule::Rules>(),
+    pure::<function::Places>(),
+    pure::<function::Functions>(),
+    pure::<function::Groups>(),
+    pure::<function::Replies>(),
 ];
 
 impl AclStage {

@@ -11,7 +11,7 @@ use weft_schemas::nb;
 
 use super::sample::Samples;
 use super::state::{GroupPlaces, SwitchAcls, View, places_of};
-use super::{block, frame, is_set, language, persist, references, set};
+use super::{block, frame, function, is_set, language, persist, references, set};
 use crate::features::meter::{named, of_acl};
 use crate::index::{ACL_TIER_MAX, AclStage};
 use crate::output::DpSet;
@@ -87,6 +87,8 @@ struct Rule {
     samples: Samples,
     /// Its connections persist; the number by which they know it.
     persists: Option<u32>,
+    /// Sends its packets through this group of network functions.
+    function: Option<u8>,
 }
 
 /// How diagnostics call an ACL: its name, or where it stands.
@@ -129,6 +131,13 @@ impl Rule {
         };
         let samples = Samples::of(cx, &row, &complain);
         let label = samples.label.or(label);
+        let function = function::group_of(cx, &row);
+        if row.network_function_group().is_some() && verdict != Verdict::Allow {
+            complain(
+                "network_function_group",
+                "only what is allowed can be sent through one".to_owned(),
+            );
+        }
         Some(Rule {
             uuid,
             stage: AclStage::of(row.direction(), row.options()),
@@ -140,6 +149,7 @@ impl Rule {
             label: label.filter(|_| verdict == Verdict::Allow),
             samples,
             persists: persist::number(cx, uuid),
+            function: function.filter(|_| verdict == Verdict::Allow),
             logs_replies: *row.log() && &**row.action() == "allow-related" && logs_replies(),
         })
     }
@@ -177,14 +187,16 @@ impl Rule {
             Verdict::Allow => {
                 let commit = || [set(p::CT_COMMIT, 1)].into_iter().chain(self.labels());
                 let persists = self.persists.into_iter().flat_map(persist::note);
-                let committed = commit().chain(persists).chain([Action::NEXT]).collect();
+                let through = || self.function.into_iter().flat_map(function::send);
+                let committed = commit().chain(persists).chain(through());
+                let committed = committed.chain([Action::NEXT]).collect();
                 write(Some(is_set(p::ACL_ALLOW_NEW)), new, committed);
                 // A connection takes the label of the ACL that allows it now.
                 let again = self.label.map(|_| commit()).into_iter().flatten();
-                let again = again.chain([Action::NEXT]).collect();
+                let again = again.chain(through()).chain([Action::NEXT]).collect();
                 write(Some(is_set(p::ACL_ALLOW)), established, again);
-                self.note_replies(cx, switches);
-                self.persistent(cx, switches);
+                self.note_replies(cx, switches, view.functions);
+                self.persistent(cx, switches, view.functions);
             }
             Verdict::Drop | Verdict::Reject => {
                 write(Some(is_set(p::ACL_DROP)), new, self.refuse(false));
@@ -243,7 +255,7 @@ impl Rule {
     }
 
     /// Lets the connections pass that it let begin, before any ACL.
-    fn persistent(&self, cx: &Cx<'_>, switches: &DpSet) {
+    fn persistent(&self, cx: &Cx<'_>, switches: &DpSet, functions: bool) {
         let Some(number) = self.persists else { return };
         let stage = match self.stage {
             AclStage::To => Stage::LsOutAcl,
@@ -251,13 +263,13 @@ impl Rule {
         };
         let match_ = persist::begun_by(number, frame::uses_ct_inv(cx));
         let samples = self.samples.established.iter().cloned();
-        let actions: Vec<Action> = samples.chain(frame::pass_reply(stage)).collect();
+        let actions: Vec<Action> = samples.chain(frame::pass_reply(stage, functions)).collect();
         let priority = priority::ACL_ALWAYS;
         cx.flow(switches, stage, priority, match_, actions, Some(self.uuid));
     }
 
     /// Replies and what is related come from the other direction: logs and samples them.
-    fn note_replies(&self, cx: &Cx<'_>, switches: &DpSet) {
+    fn note_replies(&self, cx: &Cx<'_>, switches: &DpSet, functions: bool) {
         let log = self.log.iter().filter(|_| self.logs_replies);
         let notes: Vec<Action> = log.chain(&self.samples.established).cloned().collect();
         let Some(label) = self.label.filter(|_| !notes.is_empty()) else {
@@ -269,8 +281,11 @@ impl Rule {
         };
         let ct_inv = frame::uses_ct_inv(cx);
         let kinds = [
-            (frame::reply(ct_inv), frame::pass_reply(stage)),
-            (frame::related(ct_inv), frame::pass_related(stage)),
+            (frame::reply(ct_inv), frame::pass_reply(stage, functions)),
+            (
+                frame::related(ct_inv),
+                frame::pass_related(stage, functions),
+            ),
         ];
         for (kind, actions) in kinds {
             let labelled = field::CT_LABEL_LABEL.eq(u64::from(label));

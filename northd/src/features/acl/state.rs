@@ -22,6 +22,8 @@ pub struct Needs {
     pub related: bool,
     /// Some let connections persist.
     pub persistent: bool,
+    /// Some send packets through network functions.
+    pub functions: bool,
     /// There is a load balancer with a virtual address. Of switches only.
     pub balanced: bool,
     /// By [`AclStage`]: the last tier, if the stage is in tiers.
@@ -42,6 +44,7 @@ impl Needs {
             acls,
             related: acls && !none(AclClass::Related),
             persistent: acls && !none(AclClass::Persistent),
+            functions: acls && !none(AclClass::Functions),
             balanced: false,
             tiers,
         }
@@ -53,6 +56,7 @@ impl Needs {
             acls: self.acls || other.acls,
             related: self.related || other.related,
             persistent: self.persistent || other.persistent,
+            functions: self.functions || other.functions,
             balanced: self.balanced || other.balanced,
             tiers,
         }
@@ -67,6 +71,7 @@ impl Needs {
         View {
             stateful: self.stateful(),
             tiered: self.tiers[stage as usize].is_some(),
+            functions: self.functions,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct View {
     pub stateful: bool,
     /// The stage is in tiers.
     pub tiered: bool,
+    /// Connections remember which network function they go through.
+    pub functions: bool,
 }
 
 /// Publishes per load balancer whether it has a virtual address (`bool`).

@@ -41,6 +41,10 @@ impl Feature for Ports {
                 port: lsp.name().clone(),
             })
         };
+        let deaf = lsp.options().get("receive_multicast");
+        if deaf.is_some_and(|v| &**v == "false") {
+            return;
+        }
         join(Mcast::Flood);
         let kind = PortType::parse(lsp.type_());
         if kind != PortType::Router {

@@ -49,7 +49,9 @@ fn teaches(cx: &Cx<'_>, port: &SwitchPort) -> bool {
             .is_some_and(|value| &**value == "true"),
         _ => false,
     };
+    let asked_not_to = row.options().get("lsp_learn_fdb");
     of_this_kind
+        && asked_not_to.is_none_or(|value| &**value != "false")
         && row.port_security().is_empty()
         && addresses(cx, port.uuid).is_some_and(|a| a.unknown)
 }

@@ -264,6 +264,7 @@ impl Rows {
             | Output::RemovalLimit(..)
             | Output::BfdStatus(..)
             | Output::PortCheckStatus(..)
+            | Output::ActiveFunction(..)
             | Output::LrpPrefixes(..)
             | Output::NbOption(..) => {
                 return;
