@@ -76,7 +76,7 @@ def markdown(results, names, a):
     lines = [f"`deploy/bench/sweep.py`, nodes of `k8s --pods {a.pods}` and `openstack {a.openstack}`; " + " / ".join(names) + ".", "",
              "| shape | " + " | ".join(f"{title}, {unit}" for _, title, unit in FIGURES) + " |", "| --- |" + " --- |" * len(FIGURES)]
     for shape in sorted(results, key=lambda s: (not s.isdigit(), int(s) if s.isdigit() else 0)):
-        cell = lambda n, key: f"{results[shape][n][key]:.3g}" if key in results[shape].get(n, {}) else "-"
+        cell = lambda n, key: f"{results[shape][n][key]:,.{0 if results[shape][n][key] >= 100 else 1 if results[shape][n][key] >= 10 else 2}f}" if key in results[shape].get(n, {}) else "-"
         lines.append(f"| {shape} | " + " | ".join(" / ".join(cell(n, key) for n in names) for key, _, _ in FIGURES) + " |")
     return "\n".join(lines) + "\n"
 

@@ -321,7 +321,7 @@ def measure(command, a, schemas):
 def markdown(results, nodes):
     names = list(results)
     ack = ", ".join(f"{name} {results[name]['(acknowledgement)', ''][0]:.2f} ms" for name in names)
-    lines = [f"`deploy/bench/tables.py --nodes {nodes}`: processor time of northd for one change, rows and bytes written to the southbound.",
+    lines = ["# One change of each northbound table", "", f"`deploy/bench/tables.py --nodes {nodes}`: processor time of northd for one change, rows and bytes written to the southbound.",
              f"The acknowledgement (`sb_cfg`) is in each: alone it is {ack}.", "",
              "| table | change | " + " | ".join(f"{n}: CPU | rows | bytes" for n in names) + " |", "| --- | --- |" + " --- | --- | --- |" * len(names)]
     keys = sorted({key for of in results.values() for key in of if key[1]}, key=lambda key: (key[0], ("insert", "update", "delete").index(key[1])))
