@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(payload) = transport::udp_payload(&ip) {
             transport::with_udp_payload(bytes, payload).expect("it is a datagram");
         }
+        let _ = icmp::Echo::parse(&ip);
         let _ = transport::tcp_reset(&frame.ethernet, ip.header, 64, &ip);
         let _ = transport::sctp_abort(&frame.ethernet, ip.header, 64, &ip);
         let error = icmp::Error { kind: 3, code: 1, rest: 0 };
