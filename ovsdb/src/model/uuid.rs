@@ -11,7 +11,7 @@ use serde::ser::{Serialize, Serializer};
 /// Packed, since they are many: with the alignment of `u128` an `Option<Uuid>` takes 32 bytes, and whatever else is
 /// beside one is padded likewise.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub struct Uuid(pub u128);
 
 impl Uuid {

@@ -128,12 +128,12 @@ impl Check<'_> {
             options: self.options.clone(),
         })));
         match router {
-            Some(mac) => self.from_router(cx, mac),
-            None => self.from_nobody(cx, northd),
+            Some(mac) => self.pass_to_router(cx, mac),
+            None => self.answer_for_nobody(cx, northd),
         }
     }
 
-    fn from_nobody(&self, cx: &Cx<'_>, mac: Mac) {
+    fn answer_for_nobody(&self, cx: &Cx<'_>, mac: Mac) {
         let (match_, actions): (_, Vec<Action>) = match self.source {
             IpAddr::V4(ip) => (arp_request_for(ip), arp_answer(mac)),
             IpAddr::V6(ip) => (solicitation_for(ip), nd_answer(NestedKind::NdNa, mac, ip)),
@@ -155,7 +155,7 @@ impl Check<'_> {
         );
     }
 
-    fn from_router(&self, cx: &Cx<'_>, mac: Mac) {
+    fn pass_to_router(&self, cx: &Cx<'_>, mac: Mac) {
         let (src, dst) = match self.ip {
             IpAddr::V4(_) => (field::IP4_SRC, field::IP4_DST),
             IpAddr::V6(_) => (field::IP6_SRC, field::IP6_DST),
