@@ -422,8 +422,7 @@ impl Counters {
         while !fields.is_empty() {
             let header = fields.u32()?;
             let mut value = fields.sub(usize::from(header as u8), "statistics field")?;
-            let time =
-                |v: &mut Reader<'_>| Ok(u64::from(v.u32()?) * 1_000_000_000 + u64::from(v.u32()?));
+            let time = |v: &mut Reader<'_>| Ok(super::group::nanoseconds(v.u32()?, v.u32()?));
             match header >> 9 {
                 OXS_DURATION => out.duration_ns = time(&mut value)?,
                 OXS_IDLE => out.idle_ns = time(&mut value)?,

@@ -268,6 +268,11 @@ impl Group {
     }
 }
 
+/// A time in two parts, of which the second is less than a second.
+pub(super) fn nanoseconds(seconds: u32, rest: u32) -> u64 {
+    u64::from(seconds) * 1_000_000_000 + u64::from(rest.min(999_999_999))
+}
+
 impl Bucket {
     fn encode(&self, out: &mut Vec<u8>, weighted: bool) {
         let start = out.len();
@@ -428,7 +433,7 @@ impl GroupStats {
         let (group_id, ref_count) = (r.u32()?, r.u32()?);
         r.skip(4)?;
         let (packets, bytes) = (r.u64()?, r.u64()?);
-        let duration_ns = u64::from(r.u32()?) * 1_000_000_000 + u64::from(r.u32()?);
+        let duration_ns = nanoseconds(r.u32()?, r.u32()?);
         let mut buckets = Vec::new();
         while !r.is_empty() {
             buckets.push((r.u64()?, r.u64()?));
@@ -652,7 +657,7 @@ impl MeterStats {
         r.skip(6)?;
         let flows = r.u32()?;
         let (packets, bytes) = (r.u64()?, r.u64()?);
-        let duration_ns = u64::from(r.u32()?) * 1_000_000_000 + u64::from(r.u32()?);
+        let duration_ns = nanoseconds(r.u32()?, r.u32()?);
         let mut bands = Vec::new();
         while !r.is_empty() {
             bands.push((r.u64()?, r.u64()?));
