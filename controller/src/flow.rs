@@ -113,8 +113,30 @@ impl From<ActionList> for Actions {
 pub struct GroupSpec {
     /// The fields that are hashed; empty leaves it to the datapath.
     pub hash_fields: Vec<Field>,
-    /// Weight and actions.
-    pub buckets: Vec<(u16, ActionList)>,
+    /// What is chosen from.
+    pub buckets: Vec<BucketSpec>,
+}
+
+/// A choice of a [`GroupSpec`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketSpec {
+    /// Its share.
+    pub weight: u16,
+    /// It is chosen only while this OpenFlow port is up.
+    pub watch_port: Option<u32>,
+    /// What it does.
+    pub actions: ActionList,
+}
+
+impl BucketSpec {
+    /// One that is always up.
+    pub fn new(weight: u16, actions: impl Into<ActionList>) -> BucketSpec {
+        BucketSpec {
+            weight,
+            watch_port: None,
+            actions: actions.into(),
+        }
+    }
 }
 
 /// A meter of the southbound.

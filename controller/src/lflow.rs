@@ -31,6 +31,7 @@ use crate::physical::port_key;
 use crate::port_group;
 use crate::program::{Controller, Diagnostic, Key, Output, Read, SbRead};
 use crate::template::{self, TEMPLATE, Variables};
+use crate::tunnels::{TUNNEL, Tunnels};
 
 /// Emits the flows of a logical flow; keyed by its row.
 pub const LFLOW: Kind<Controller> = Kind::pure(
@@ -43,6 +44,7 @@ pub const LFLOW: Kind<Controller> = Kind::pure(
         "address-set",
         "address-part",
         "port-group",
+        "tunnel",
     ],
     lflow,
 );
@@ -136,6 +138,7 @@ fn lflow(cx: &Cx<'_, Controller>, key: Key) {
             controller_meter: row.controller_meter().clone(),
             port_key: &|name| scope.port(name),
             is_resident: &|name| scope.is_resident(name),
+            tunnel_to: &|name| scope.tunnel_to(name),
             has_meter: &|name| {
                 cx.lookup_one(Index::MeterByName, name).is_some() || name.starts_with("__set_meter")
             },
@@ -393,6 +396,17 @@ impl Scope<'_, '_> {
         } else {
             port_key(*row.tunnel_key())
         }
+    }
+}
+
+impl Scope<'_, '_> {
+    /// The OpenFlow port of the tunnel to where a port is.
+    fn tunnel_to(&self, name: &str) -> Option<u32> {
+        let uuid = self.cx.lookup_one(Index::PortByName, name)?;
+        let rec = self.cx.sb_rec();
+        let chassis = (*self.cx.sb().port_binding.tracked(uuid, &rec)?.chassis())?;
+        let tunnels = self.cx.value::<Tunnels>(TUNNEL.id(), Key::Row(chassis))?;
+        tunnels.choose(&[], 0).map(|tunnel| tunnel.ofport)
     }
 }
 

@@ -324,7 +324,7 @@ impl<'m> Trace<'m> {
         }
     }
 
-    fn step(&mut self, frame: &mut Frame<'_>, action: &Action) {
+    pub(super) fn step(&mut self, frame: &mut Frame<'_>, action: &Action) {
         match action {
             Action::Output => self.output(frame),
             Action::Drop => {}

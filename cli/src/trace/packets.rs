@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weft_lang::action::{CallName, Endpoint, LbKind, NatKind, NestedKind, OptionsKind};
 use weft_lang::constant::{bits_mac, mac_bits};
 use weft_lang::field::Home;
-use weft_lang::{Action, Const, Field, FieldReader, OfField, Packet, Pipeline, field};
+use weft_lang::{Action, Const, Field, FieldReader, OfField, Packet, Pipeline, Str, field};
 
 use super::engine::{Frame, Trace};
 use super::flow_text::{ct_state, hex, mac, value};
@@ -156,6 +156,7 @@ impl Trace<'_> {
             Action::Select {
                 result, members, ..
             } => self.select(frame, *result, members),
+            Action::FwdGroup { child_ports, .. } => self.choose_port(frame, child_ports),
             Action::DhcpRelayReqChk(result, ..) | Action::DhcpRelayRespChk(result, ..) => {
                 frame.packet.set(*result, 1);
                 frame.effect(format!("{result} = 1"));
@@ -293,6 +294,16 @@ impl Trace<'_> {
             format!("select: {result} = {id}{remark}"),
             &mut packet,
         );
+    }
+
+    /// To any of the ports.
+    fn choose_port(&mut self, frame: &mut Frame<'_>, ports: &[Str]) {
+        let drawn = self.choices.random % (ports.len() as u64).max(1);
+        if let Some(port) = ports.get(drawn as usize) {
+            frame.effect(format!("outport = \"{port}\" /* Randomly selected. */"));
+            self.step(frame, &Action::set(field::OUTPORT, port));
+            self.step(frame, &Action::Output);
+        }
     }
 
     fn nested(&mut self, frame: &mut Frame<'_>, kind: NestedKind, actions: &[Action]) {

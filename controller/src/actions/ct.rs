@@ -9,7 +9,7 @@ use weft_lang::{Const, Field, field};
 use weft_openflow::{Action, ActionList, Ct, Field as Of, Nat, NatRange, SubField, Zone};
 
 use super::{DEFAULT_WEIGHT, Done, Encoder, Unsupported, hash_fields_of, subfield};
-use crate::flow::{GroupSpec, REG_CT_ZONE, REG_DNAT_ZONE, REG_SNAT_ZONE};
+use crate::flow::{BucketSpec, GroupSpec, REG_CT_ZONE, REG_DNAT_ZONE, REG_SNAT_ZONE};
 use crate::tables;
 
 /// Bits of ct_mark or ct_label that `ct_lb` and its kin set.
@@ -210,7 +210,7 @@ impl Encoder<'_, '_> {
                 exec,
                 ..Ct::default()
             };
-            (DEFAULT_WEIGHT, ActionList::from([Action::Ct(Box::new(ct))]))
+            BucketSpec::new(DEFAULT_WEIGHT, [Action::Ct(Box::new(ct))])
         };
         let here = |n: usize| {
             lb.behind

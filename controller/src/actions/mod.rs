@@ -17,7 +17,7 @@ use weft_lang::{Const, Field, Pipeline, field};
 use weft_openflow::{Action, ActionList, Controller, Field as Of, SubField};
 use weft_ovsdb::model::Str;
 
-use crate::flow::{Actions, GroupSpec, MeterSpec, REG_INPORT, REG_OUTPORT};
+use crate::flow::{Actions, BucketSpec, GroupSpec, MeterSpec, REG_INPORT, REG_OUTPORT};
 use crate::tables;
 use opcode::Opcode;
 
@@ -39,6 +39,8 @@ pub struct Context<'a> {
     pub port_key: &'a dyn Fn(&str) -> Option<u32>,
     /// Whether the port of that name is on this chassis.
     pub is_resident: &'a dyn Fn(&str) -> bool,
+    /// The OpenFlow port of the tunnel to the chassis of the port of that name, if it is at another.
+    pub tunnel_to: &'a dyn Fn(&str) -> Option<u32>,
     /// Whether there is a meter of that name.
     pub has_meter: &'a dyn Fn(&str) -> bool,
     /// The DHCP option of that name.
@@ -216,6 +218,10 @@ impl Encoder<'_, '_> {
             } => {
                 self.select(*result, members, hash_fields.as_ref())?;
             }
+            Logical::FwdGroup {
+                liveness,
+                child_ports,
+            } => self.choose_port(*liveness, child_ports)?,
             Logical::Mirror(port) => self.mirror(port)?,
             Logical::Sample(sample) => self.sample(sample)?,
             Logical::MacCacheUse => self.resubmit(tables::MAC_CACHE_USE),
@@ -411,11 +417,35 @@ impl Encoder<'_, '_> {
             .iter()
             .map(|&(value, weight)| {
                 let actions = [Action::load(value, target), Action::resubmit(next)];
-                (weight.unwrap_or(DEFAULT_WEIGHT), ActionList::from(actions))
+                BucketSpec::new(weight.unwrap_or(DEFAULT_WEIGHT), actions)
             })
             .collect();
         self.group(GroupSpec {
             hash_fields: hash_fields_of(hash_fields)?,
+            buckets,
+        });
+        Ok(())
+    }
+
+    /// One of some ports, where the tunnels count among those whose tunnel is up.
+    fn choose_port(&mut self, liveness: bool, ports: &[Str]) -> Done {
+        self.result.datapath_bound = true;
+        let output = match self.cx.pipeline {
+            Pipeline::Ingress => tables::OUTPUT_LARGE_DETECT,
+            Pipeline::Egress => tables::SAVE_INPORT,
+        };
+        let bucket = |name: &Str| {
+            let key = (self.cx.port_key)(name).ok_or_else(|| Unsupported::Port(name.clone()))?;
+            let actions = [Action::set(REG_OUTPORT, key), Action::resubmit(output)];
+            let watch_port = (self.cx.tunnel_to)(name).filter(|_| liveness);
+            Ok(BucketSpec {
+                watch_port,
+                ..BucketSpec::new(DEFAULT_WEIGHT, actions)
+            })
+        };
+        let buckets = ports.iter().map(bucket).collect::<Result<_, _>>()?;
+        self.group(GroupSpec {
+            hash_fields: Vec::new(),
             buckets,
         });
         Ok(())

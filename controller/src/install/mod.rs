@@ -15,8 +15,8 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use weft_openflow::{
     Action, ActionList, Bucket, Field, FlowMod, FlowStats, Group, GroupDesc, GroupMod, GroupType,
-    Instructions, Match, Message, Meter, MeterBand, MeterCommand, MeterDesc, MeterMod, Selection,
-    ToMessage, meter_flags,
+    Instructions, Match, Message, Meter, MeterBand, MeterCommand, MeterDesc, MeterMod, Port,
+    Selection, ToMessage, meter_flags,
 };
 use weft_ovsdb::model::Str;
 
@@ -510,14 +510,11 @@ fn nested(userdata: &[u8]) -> Option<(Opcode, ActionList)> {
 }
 
 fn group(spec: &GroupSpec) -> Group {
-    let buckets = spec
-        .buckets
-        .iter()
-        .enumerate()
-        .map(|(id, (weight, actions))| Bucket {
-            weight: *weight,
-            ..Bucket::new(id as u32, actions.clone())
-        });
+    let buckets = spec.buckets.iter().enumerate().map(|(id, spec)| Bucket {
+        weight: spec.weight,
+        watch_port: spec.watch_port.map(Port),
+        ..Bucket::new(id as u32, spec.actions.clone())
+    });
     let selection = match spec.hash_fields.as_slice() {
         [] => Selection::DpHash,
         fields => Selection::Hash(

@@ -2,7 +2,7 @@ use weft_openflow::{FlowCommand, GroupCommand};
 use weft_ovsdb::model::Uuid;
 
 use super::*;
-use crate::flow::{Clause, ConjId};
+use crate::flow::{BucketSpec, Clause, ConjId};
 
 fn flow(cookie: u32, actions: &[Action]) -> Output {
     let actions = Actions::from(ActionList::from(actions));
@@ -33,7 +33,7 @@ fn clause(owner: u128, clause: u8) -> Output {
 fn balanced(weight: u16) -> Output {
     let spec = GroupSpec {
         hash_fields: vec![],
-        buckets: vec![(weight, ActionList::new())],
+        buckets: vec![BucketSpec::new(weight, ActionList::new())],
     };
     let actions = Actions {
         list: [Action::Group(0)].into(),
@@ -196,7 +196,7 @@ fn actions_for_a_made_packet_have_their_numbers_too() {
     };
     let spec = Arc::new(GroupSpec {
         hash_fields: vec![],
-        buckets: vec![(1, ActionList::new())],
+        buckets: vec![BucketSpec::new(1, ActionList::new())],
     });
     let inner = [Action::Clone([Action::Group(0)].into()), Action::Meter(0)];
     let actions = Actions {

@@ -29,6 +29,7 @@ fn userdata(options: &Options, action: &str) -> Result<Box<[u8]>, Unsupported> {
         controller_meter: None,
         port_key: &|_| None,
         is_resident: &|_| false,
+        tunnel_to: &|_| None,
         has_meter: &|_| false,
         dhcp_option: &|_, name: &Str| options.get(&**name).copied(),
     };

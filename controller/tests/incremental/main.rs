@@ -74,6 +74,8 @@ const ACTIONS: &[&str] = &[
     "reg9[7] = dhcp_relay_req_chk(10.0.0.254, 10.1.0.1); next;",
     "clone { outport = \"p5\"; output; }; next;",
     "reg8[0..15] = select(1=20, 2=30);",
+    "fwd_group(liveness=\"true\", childports=\"p1\", \"p2\");",
+    "fwd_group(childports=\"p4\");",
     "reg0[4] = dns_lookup(); next;",
     "mac_cache_use; next;",
     "reg0[5] = put_nd_ra_opts(addr_mode = \"slaac\", slla = 0a:00:00:00:00:01, prefix = fd00::/64); next;",

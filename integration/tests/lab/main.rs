@@ -16,6 +16,7 @@ mod encaps;
 mod external;
 mod failover;
 mod flood;
+mod forwarding;
 mod health;
 mod lb;
 mod lb_distributed;
@@ -110,6 +111,7 @@ scenarios! {
         groups_on_a_physical_network;
     qos: dscp_in_both_directions rates_are_limited ports_have_queues;
     listing: logical_flows_with_those_of_the_bridge;
+    forwarding: ports_take_turns;
     mirror: gre_carries_copies_away erspan_is_set_up;
     bad_input: address_set_named_like_a_generated_one malformed_rows duplicate_addresses two_routers_with_one_mac a_port_bound_on_two_hosts
         a_southbound_that_refuses a_router_goes_with_its_mac_binding;

@@ -122,6 +122,7 @@ databases! {
         3 Qos qos
         4 Mirror mirror
         2 MirrorRule mirror_rule
+        2 ForwardingGroup forwarding_group
         3 AddressSet address_set
         4 PortGroup port_group
         3 GatewayChassis gateway_chassis

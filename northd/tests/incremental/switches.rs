@@ -16,6 +16,7 @@ impl Random for nb::LogicalSwitch {
             load_balancer: d.anys::<nb::LoadBalancer>(2),
             load_balancer_group: d.anys::<nb::LoadBalancerGroup>(1),
             dns_records: d.anys::<nb::Dns>(2),
+            forwarding_groups: d.anys::<nb::ForwardingGroup>(1),
             copp: d.chance(40).then(|| d.any::<nb::Copp>()),
             other_config: d.map(
                 &[
@@ -157,6 +158,19 @@ impl Random for nb::Qos {
             priority: d.below(4) as i64,
             direction: d.pick(&["from-lport", "to-lport"]),
             match_: d.pick(&["ip4", "inport == @pg1 && ip4.src == $a", "ip6 &&"]),
+            ..Default::default()
+        }
+    }
+}
+
+impl Random for nb::ForwardingGroup {
+    fn random(d: &mut Dice) -> Self {
+        nb::ForwardingGroup {
+            name: d.pick(NAMES),
+            vip: d.pick(IPS),
+            vmac: d.pick(MACS),
+            liveness: d.chance(50),
+            child_port: d.some(3, PORTS),
             ..Default::default()
         }
     }

@@ -6,6 +6,7 @@ pub mod arp_responder;
 pub mod defaults;
 pub mod external;
 pub mod fdb;
+pub mod forwarding_group;
 pub mod lookup;
 pub mod mirrored;
 pub mod qos;
@@ -37,6 +38,7 @@ pub const KINDS: &[Entry] = &[
     pure::<arp_responder::Responder>(),
     pure::<arp_proxy::Proxy>(),
     pure::<external::External>(),
+    pure::<forwarding_group::Groups>(),
     pure::<vtep::Vtep>(),
     pure::<router_link::RouterLink>(),
     pure::<lookup::Lookup>(),
