@@ -50,7 +50,6 @@ impl Random for nb::LogicalSwitch {
                 30,
             ),
             external_ids: d.map(&[("neutron:network_name", NAMES)], 20),
-            ..Default::default()
         }
     }
 }
