@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
 use super::router_port::parse_priority;
-use super::{group, references, switch};
+use super::{function, group, references, switch};
 use crate::command::{Command, Cx};
 use crate::common::not_found;
 use crate::error::{Error, fail};
@@ -24,6 +24,7 @@ const ADD_TABLES: &[&str] = &[
     "Address_Set",
     "Logical_Switch_Port",
     SAMPLE,
+    "Network_Function_Group",
 ];
 const ACTIONS: &[&str] = &[
     "allow",
@@ -41,7 +42,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new(
         "acl-add",
         (5, 6),
-        "{SWITCH | PORTGROUP} DIRECTION PRIORITY MATCH ACTION",
+        "{SWITCH | PORTGROUP} DIRECTION PRIORITY MATCH ACTION [FUNCTION-GROUP]",
         &[
             "--log",
             "--may-exist",
@@ -150,6 +151,10 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         .value("--label")
         .map(|text| label(text, action))
         .transpose()?;
+    let functions = match cx.args.get(5) {
+        Some(name) => Some(function::group(cx, name)?),
+        None => None,
+    };
     let mut samples = Vec::new();
     for (option, column) in [
         ("--sample-new", "sample_new"),
@@ -201,6 +206,10 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     if let Some(label) = label {
         cx.db
             .set(ACL, acl, "label", Datum::one(Atom::Integer(label)))?;
+    }
+    if let Some(group) = functions {
+        let group = Datum::one(Atom::Uuid(group));
+        cx.db.set(ACL, acl, "network_function_group", group)?;
     }
     for (column, sample) in samples {
         cx.db

@@ -2,6 +2,7 @@
 
 mod acl;
 mod balancer;
+mod function;
 mod group;
 mod ha;
 mod mirror;
@@ -82,6 +83,10 @@ const GROUPS: &[Group] = &[
     Group {
         title: "Mirror, control plane and forwarding group commands",
         commands: mirror::COMMANDS,
+    },
+    Group {
+        title: "Network function commands",
+        commands: function::COMMANDS,
     },
     Group {
         title: "HA chassis group and MAC binding commands",

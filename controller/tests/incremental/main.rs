@@ -5,6 +5,8 @@
 //! time with the same ledgers; so are the flow tables of the installers behind them.
 #![allow(clippy::unwrap_used)]
 
+mod hosts;
+mod logical;
 mod world;
 
 use weft_controller::program::Output;

@@ -176,9 +176,9 @@ fn function(lab: &Lab, host: &str, n: usize) {
     }
     line(&format!("ip -n {to} link set br0 addrgenmode none up"));
     lab.nb(&format!(
-        "--id=@i get logical_switch_port {inport} -- --id=@o get logical_switch_port {outport} -- \
+        "nf-add nf{n} {n} {inport} {outport}
          --id=@c create network_function_health_check name=check{n} options:interval=1 options:timeout=1 -- \
-         create network_function name=nf{n} id={n} inport=@i outport=@o health_check=@c"
+         set network_function nf{n} health_check=@c"
     ));
 }
 
@@ -189,16 +189,9 @@ pub fn traffic_goes_through_network_functions(impls: Impls) {
     lab.nb("set nb_global . options:svc_monitor_ip=192.0.2.1 options:svc_monitor_ip_dst=192.0.2.2");
     function(&lab, "h1", 1);
     function(&lab, "h2", 2);
-    lab.nb(
-        "--id=@a get network_function nf1 -- --id=@b get network_function nf2 -- \
-                create network_function_group name=group id=7 mode=inline network_function=@a,@b
-            acl-add s from-lport 10 'inport == \"p1\" && tcp' allow-related",
-    );
-    let acl = lab.nb("--bare --columns=_uuid list acl");
-    lab.nb(&format!(
-        "--id=@g get network_function_group group -- set acl {} network_function_group=@g",
-        acl.trim()
-    ));
+    lab.nb("nfg-add group 7 inline nf1
+         nfg-add-nf group nf2
+         acl-add s from-lport 10 'inport == \"p1\" && tcp' allow-related group");
     lab.ready();
     let active = |wanted: &str| {
         wait_for(CONVERGE, &format!("{wanted} to be in use"), || {
