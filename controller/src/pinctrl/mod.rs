@@ -174,51 +174,11 @@ impl PinCtrl {
         if let Some(count) = self.received.get(opcode as usize) {
             count.inc();
         }
-        match opcode {
-            Opcode::HandleSvcCheck => {
-                let send = self.monitors.heard(packet, core, now.instant);
-                return send.into_iter().map(Effect::Send).collect();
-            }
-            Opcode::TriggerEvent => {
-                if !self.events.note(params) {
-                    self.complain(opcode, &Refusal::Full, now);
-                }
-                return Vec::new();
-            }
-            Opcode::HandleDhcpv6Reply => {
-                if let Err(why) = self.delegations.receive(packet, now.instant) {
-                    self.complain(opcode, &why.into(), now);
-                }
-                return Vec::new();
-            }
-            Opcode::ActivationStrategy => {
-                return match activation::heard(packet, core) {
-                    Ok(port) => port.map(Effect::Activate).into_iter().collect(),
-                    Err(why) => {
-                        self.complain(opcode, &why, now);
-                        Vec::new()
-                    }
-                };
-            }
-            Opcode::HandleBfdMsg => {
-                return match self.sessions.receive(packet, core, now.instant) {
-                    Ok(answer) => answer.map(Effect::Send).into_iter().collect(),
-                    Err(why) => {
-                        self.complain(opcode, &why.into(), now);
-                        Vec::new()
-                    }
-                };
-            }
-            Opcode::Igmp => {
-                return match self.groups.heard(packet, core, now.instant) {
-                    Ok(on) => on.map(Effect::Send).into_iter().collect(),
-                    Err(why) => {
-                        self.complain(opcode, &why.into(), now);
-                        Vec::new()
-                    }
-                };
-            }
-            _ => {}
+        if let Some(effects) = self.heard(opcode, params, packet, core, now) {
+            return effects.unwrap_or_else(|why| {
+                self.complain(opcode, &why, now);
+                Vec::new()
+            });
         }
         let request = Request {
             opcode,
@@ -256,6 +216,43 @@ impl PinCtrl {
                 .hold(port::of_hop(core, hop), held, now.instant);
         }
         effects
+    }
+
+    /// What is for somebody who keeps a state; `None` if the packet is a question.
+    fn heard(
+        &mut self,
+        opcode: Opcode,
+        params: &[u8],
+        packet: &PacketIn,
+        core: &Core,
+        now: Now,
+    ) -> Option<Result<Vec<Effect>, Refusal>> {
+        let sent = |packet: Option<_>| packet.map(Effect::Send).into_iter().collect();
+        Some(match opcode {
+            Opcode::HandleSvcCheck => {
+                let send = self.monitors.heard(packet, core, now.instant);
+                Ok(send.into_iter().map(Effect::Send).collect())
+            }
+            Opcode::TriggerEvent if self.events.note(params) => Ok(Vec::new()),
+            Opcode::TriggerEvent => Err(Refusal::Full),
+            Opcode::HandleDhcpv6Reply => {
+                let taken = self.delegations.receive(packet, now.instant);
+                taken.map(|_| Vec::new()).map_err(Refusal::from)
+            }
+            Opcode::ActivationStrategy => {
+                let port = activation::heard(packet, core);
+                port.map(|port| port.map(Effect::Activate).into_iter().collect())
+            }
+            Opcode::HandleBfdMsg => {
+                let answer = self.sessions.receive(packet, core, now.instant);
+                answer.map(sent).map_err(Refusal::from)
+            }
+            Opcode::Igmp => {
+                let on = self.groups.heard(packet, core, now.instant);
+                on.map(sent).map_err(Refusal::from)
+            }
+            _ => return None,
+        })
     }
 
     fn complain(&mut self, opcode: Opcode, why: &Refusal, now: Now) {

@@ -1,6 +1,7 @@
 //! What the compiler wants: outputs gathered into rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -66,6 +67,20 @@ fn toggle_list<T: PartialEq>(list: &mut SmallVec<[Arc<T>; 1]>, element: Arc<T>, 
     }
 }
 
+/// One value per key: of two that change places the new one may come first.
+fn put<K: Hash + Eq, V: Clone + PartialEq>(
+    map: &mut FxHashMap<K, V>,
+    key: K,
+    value: &V,
+    present: bool,
+) {
+    if present {
+        map.insert(key, value.clone());
+    } else if map.get(&key) == Some(value) {
+        map.remove(&key);
+    }
+}
+
 impl Rows {
     /// Takes over an output that came or went.
     pub fn output(&mut self, output: &Output, present: bool) {
@@ -110,11 +125,7 @@ impl Rows {
                 RowKey::Mcast(*dp, group.name())
             }
             Output::IpMulticast(row) => {
-                if present {
-                    w.ip_multicast.insert(row.switch, row.clone());
-                } else if w.ip_multicast.get(&row.switch) == Some(row) {
-                    w.ip_multicast.remove(&row.switch);
-                }
+                put(&mut w.ip_multicast, row.switch, row, present);
                 RowKey::IpMulticast(row.switch)
             }
             Output::AddressSet(name) => {
@@ -162,27 +173,15 @@ impl Rows {
             }
             Output::LoadBalancer(row) => {
                 self.lb_groups.used(row, present);
-                if present {
-                    w.load_balancers.insert(row.nb, row.clone());
-                } else if w.load_balancers.get(&row.nb) == Some(row) {
-                    w.load_balancers.remove(&row.nb);
-                }
+                put(&mut w.load_balancers, row.nb, row, present);
                 RowKey::LoadBalancer(row.nb)
             }
             Output::GroupSwitches { group, switches } => {
-                if present {
-                    w.group_switches.insert(*group, switches.clone());
-                } else if w.group_switches.get(group) == Some(switches) {
-                    w.group_switches.remove(group);
-                }
+                put(&mut w.group_switches, *group, switches, present);
                 return self.group_switches_changed(*group);
             }
             Output::Dns(row) => {
-                if present {
-                    w.dns.insert(row.nb, row.clone());
-                } else if w.dns.get(&row.nb) == Some(row) {
-                    w.dns.remove(&row.nb);
-                }
+                put(&mut w.dns, row.nb, row, present);
                 RowKey::Dns(row.nb)
             }
             Output::ServiceMonitor(row) => {
@@ -201,11 +200,7 @@ impl Rows {
                 RowKey::ServiceMonitor(at.0, at.1, at.2, at.3)
             }
             Output::TemplateVars(row) => {
-                if present {
-                    w.template_vars.insert(row.chassis.clone(), row.clone());
-                } else if w.template_vars.get(&row.chassis) == Some(row) {
-                    w.template_vars.remove(&row.chassis);
-                }
+                put(&mut w.template_vars, row.chassis.clone(), row, present);
                 RowKey::TemplateVars(row.chassis.clone())
             }
             Output::Bfd(row) => {
@@ -214,11 +209,7 @@ impl Rows {
                 RowKey::Bfd(at.0, at.1)
             }
             Output::AclId(acl, number) => {
-                if present {
-                    w.acls.insert(*acl, *number);
-                } else if w.acls.get(acl) == Some(number) {
-                    w.acls.remove(acl);
-                }
+                put(&mut w.acls, *acl, number, present);
                 RowKey::AclId(*acl)
             }
             Output::DhcpOption(known) => {
