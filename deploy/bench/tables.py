@@ -110,6 +110,13 @@ class Cases:
                    {"addresses": "0a:ff:00:00:00:02 10.128.1.201"})
         self.child("Forwarding_Group", switch, "forwarding_groups", {"name": "new", "vip": "10.128.1.210", "vmac": "0a:ff:00:00:01:00", "child_port": st("pod-0-1", "pod-0-2")},
                    {"vip": "10.128.1.211"})
+        self.child("Logical_Switch_Port_Health_Check", port, "health_checks", {"protocol": "icmp", "src_ip": "10.128.1.250"},
+                   {"src_ip": "10.128.1.251"})
+        self.root("Network_Function", {"name": "new", "id": 1, "inport": ref(port[1]), "outport": ref(other)}, {"id": 2})
+        function = str(uuid.uuid4())
+        member = insert("Network_Function", function, name="member", id=3, inport=ref(port[1]), outport=ref(other))
+        self.root("Network_Function_Group", {"name": "new", "id": 1, "mode": "inline", "network_function": ref(function)}, {"fallback": "fail-open"},
+                  before=[member], after=[delete("Network_Function", function)])
         self.child("Load_Balancer", lbs, "load_balancer", {"name": "new", "protocol": "tcp", "vips": m(**{"10.97.0.1:80": "10.128.0.12:80"})},
                    {"vips": m(**{"10.97.0.1:80": "10.128.0.12:80,10.128.0.13:80"})})
         self.all["Load_Balancer"]["delete"].append(delete("Load_Balancer", self.all["Load_Balancer"]["insert"][0]["uuid"]))
