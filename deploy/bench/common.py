@@ -66,6 +66,18 @@ def server(d, name, db, extra=()):
     raise SystemExit("ovsdb-server did not start")
 
 
+def end(processes):
+    """Ends processes, the last one first, by force if need be."""
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except P.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 def wait_sb(nb, sb, timeout=900):
     """bump nb_cfg, wait until NB_Global.sb_cfg follows; returns seconds"""
     t = time.time()

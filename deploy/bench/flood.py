@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 
-from common import Rpc, server, stat, wait_sb
+from common import Rpc, end, server, stat, wait_sb
 
 MAC, ROUTER = bytes.fromhex("0a0000000001"), bytes.fromhex("0a00000000fe")
 VARIANTS = 4096
@@ -210,14 +210,7 @@ class Run:
         }, taken
 
     def end(self):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except P.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(self.processes)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

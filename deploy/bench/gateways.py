@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from common import Rpc, server, stat, wait_sb
+from common import Rpc, end, server, stat, wait_sb
 
 BATCH = 500
 
@@ -136,13 +136,7 @@ class Run:
         return {"wall_ms": wall * 1000, "cpu_ms": (stat(self.northd.pid)[0] - cpu) * 1000, "written": self.written() - before}
 
     def end(self):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except P.TimeoutExpired:
-                process.kill()
+        end(self.processes)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import uuid
 
-from common import Rpc, server, wait_sb
+from common import Rpc, end, server, wait_sb
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -273,13 +273,7 @@ class Northd:
         return spent / 1e6, rows, size
 
     def end(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except P.TimeoutExpired:
-                process.kill()
+        end(self.processes)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

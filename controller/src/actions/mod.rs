@@ -167,10 +167,7 @@ impl Encoder<'_, '_> {
 
     fn one(&mut self, action: &Logical) -> Done {
         match action {
-            Logical::Output => self.resubmit(match self.cx.pipeline {
-                Pipeline::Ingress => tables::OUTPUT_LARGE_DETECT,
-                Pipeline::Egress => tables::SAVE_INPORT,
-            }),
+            Logical::Output => self.resubmit(self.output_table()),
             Logical::Drop => {}
             Logical::Next(table) => self.next(self.cx.pipeline, *table)?,
             Logical::NextIn(pipeline, table) => self.next(*pipeline, Some(*table))?,
@@ -427,13 +424,18 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
+    /// Where packets go that have their output port.
+    fn output_table(&self) -> u8 {
+        match self.cx.pipeline {
+            Pipeline::Ingress => tables::OUTPUT_LARGE_DETECT,
+            Pipeline::Egress => tables::SAVE_INPORT,
+        }
+    }
+
     /// One of some ports, where the tunnels count among those whose tunnel is up.
     fn choose_port(&mut self, liveness: bool, ports: &[Str]) -> Done {
         self.result.datapath_bound = true;
-        let output = match self.cx.pipeline {
-            Pipeline::Ingress => tables::OUTPUT_LARGE_DETECT,
-            Pipeline::Egress => tables::SAVE_INPORT,
-        };
+        let output = self.output_table();
         let bucket = |name: &Str| {
             let key = (self.cx.port_key)(name).ok_or_else(|| Unsupported::Port(name.clone()))?;
             let actions = [Action::set(REG_OUTPORT, key), Action::resubmit(output)];

@@ -16,7 +16,8 @@ use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
 use super::place::{GroupPlaces, ListedPlaces, places_of};
-use super::vip::{Balancer, Parsed, Vip, balancer, port_fields};
+use super::switch::comes_from;
+use super::vip::{Balancer, Parsed, Vip, balancer};
 use crate::index::ById;
 use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
@@ -37,12 +38,7 @@ impl Feature for OfBalancer {
             for group in cx.by_id(ById::GroupsOfLb, key.row()) {
                 cx.demand(Marked::ID, Key::Row(*group));
             }
-            let backends = lb.vips.iter().flat_map(|vip| &vip.backends);
-            cx.publish(
-                backends
-                    .filter_map(|b| b.behind.clone())
-                    .collect::<Behind>(),
-            );
+            cx.publish(lb.behind());
         }
     }
 }
@@ -154,15 +150,8 @@ impl Feature for Replies {
 
 /// What a backend sends from its port, on its chassis.
 fn from_backends(vip: &Vip) -> Expr {
-    let one = |endpoint: &Endpoint, behind: &Str| {
-        let port = vip.proto.zip(endpoint.port);
-        let port = port.map_or(Expr::TRUE, |(proto, port)| port_fields(proto).0.eq(port));
-        Expr::all([
-            vip.ip_src().eq(endpoint.ip),
-            port,
-            Expr::is_chassis_resident(behind.clone()),
-        ])
-    };
+    let here = |behind: &Str| Expr::is_chassis_resident(behind.clone());
+    let one = |endpoint: &Endpoint, behind| Expr::all([comes_from(vip, endpoint), here(behind)]);
     let backends = vip.backends.iter();
     let all = backends.filter_map(|b| Some(one(&b.endpoint, b.behind.as_ref()?)));
     Expr::all([vip.family(), Expr::any(all)])

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, field, pred};
-use weft_ovsdb::model::{Str, Uuid};
+use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::place::{GroupPlaces, ListedPlaces, Places, Routers, places_of, resident, router};
@@ -55,15 +55,7 @@ impl Feature for Responder {
 
 fn answer(cx: &Cx<'_>, lb: &Balancer, places: &Places, address: &Address, routers: Vec<Uuid>) {
     let hint = lb.uuid;
-    let backends = || lb.vips.iter().flat_map(|vip| &vip.backends);
-    let behind: BTreeSet<&Str> = backends().filter_map(|b| b.behind.as_ref()).collect();
-    let backend_here = || {
-        Expr::any(
-            behind
-                .iter()
-                .map(|port| Expr::is_chassis_resident((*port).clone())),
-        )
-    };
+    let backend_here = || Expr::any(lb.behind().into_iter().map(Expr::is_chassis_resident));
     let mut alike = Vec::new();
     let mut special: BTreeSet<Uuid> = BTreeSet::new();
     let with_gateway_ports = places

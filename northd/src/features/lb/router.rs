@@ -15,7 +15,7 @@ use weft_schemas::nb;
 use super::distributed::ct_lb_local;
 use super::health::active;
 use super::place::{Class, GroupPlaces, ListedPlaces, places_of, resident};
-use super::switch::{active_backends, ct_lb, goes_to, is_bound_to};
+use super::switch::{active_backends, comes_from, ct_lb, goes_to, is_bound_to};
 use super::vip::{Address, Balancer, Parsed, Port, Vip, balancer, port_fields};
 use crate::features::router::Ip;
 use crate::index::ByName;
@@ -260,21 +260,16 @@ impl Writer<'_> {
     /// Replies on their way out by a distributed gateway port; a gateway router looks at every packet anyway.
     fn replies(&self, class: &Class, routers: &DpSet) {
         let vip = self.vip;
-        let one = |endpoint: &Endpoint| {
-            let port = vip.proto.zip(endpoint.port);
-            let port = port.map_or(Expr::TRUE, |(proto, port)| port_fields(proto).0.eq(port));
-            Expr::all([vip.ip_src().eq(endpoint.ip), port])
-        };
         if vip.backends.is_empty() || self.lb.distributed {
             return;
         }
         if let (true, [_, _, ..], Address::Ip(ip)) =
             (self.lb.stateless, &class.gateway_ports[..], &vip.address)
         {
-            return self.rewritten(class, routers, *ip, one);
+            return self.rewritten(class, routers, *ip);
         }
         for port in &class.gateway_ports {
-            let from = Expr::any(vip.backends.iter().map(|backend| one(&backend.endpoint)));
+            let from = from_backends(vip);
             let match_ = Expr::all([vip.family(), from, field::OUTPORT.eq(port), resident(port)]);
             let mut actions: Vec<Action> =
                 self.snat(class).map(|(_, flag)| flag).into_iter().collect();
@@ -285,20 +280,14 @@ impl Writer<'_> {
 
     /// With `use_stateless_nat` replies may leave by another gateway port, on another chassis, than the requests came by: what
     /// a backend sends from its port gets the virtual address there without a connection.
-    fn rewritten(
-        &self,
-        class: &Class,
-        routers: &DpSet,
-        ip: std::net::IpAddr,
-        one: impl Fn(&Endpoint) -> Expr,
-    ) {
+    fn rewritten(&self, class: &Class, routers: &DpSet, ip: std::net::IpAddr) {
         let vip = self.vip;
         let port = match (vip.proto, &vip.port) {
             (Some(proto), Some(Port::Number(port))) => Some((port_fields(proto).0, *port)),
             _ => None,
         };
         for gateway in &class.gateway_ports {
-            let from = Expr::any(vip.backends.iter().map(|backend| one(&backend.endpoint)));
+            let from = from_backends(vip);
             let match_ = Expr::all([
                 vip.family(),
                 from,
@@ -313,6 +302,12 @@ impl Writer<'_> {
             self.flow(routers, Stage::LrOutUndnat, 120, match_, actions);
         }
     }
+}
+
+/// What any backend sends from its port.
+fn from_backends(vip: &Vip) -> Expr {
+    let backends = vip.backends.iter();
+    Expr::any(backends.map(|backend| comes_from(vip, &backend.endpoint)))
 }
 
 /// `NB_Global.options:controller_event`: events of every load balancer without backends.

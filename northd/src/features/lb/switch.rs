@@ -213,6 +213,13 @@ pub fn goes_to(vip: &Vip, endpoint: &Endpoint) -> Expr {
     Expr::all([vip.ip_dst().eq(endpoint.ip), port.unwrap_or(Expr::TRUE)])
 }
 
+/// Packets that come from the backend's port.
+pub fn comes_from(vip: &Vip, endpoint: &Endpoint) -> Expr {
+    let port = vip.proto.zip(endpoint.port);
+    let port = port.map(|(proto, port): (Proto, u16)| super::vip::port_fields(proto).0.eq(port));
+    Expr::all([vip.ip_src().eq(endpoint.ip), port.unwrap_or(Expr::TRUE)])
+}
+
 /// `ct_lb_mark(backends=...)`
 pub fn ct_lb(lb: &Balancer, vip: &Vip, active: Vec<Endpoint>) -> Action {
     let fields = lb.hash_fields(vip.address.is_v6());

@@ -3,6 +3,7 @@
 //! Guarantees: a virtual address that cannot be used costs that address, a backend that cannot be used that backend; both
 //! are reported with the text. A virtual address without backends stands: its packets are refused, not routed elsewhere.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -223,6 +224,12 @@ pub struct Balancer {
 }
 
 impl Balancer {
+    /// The switch ports that its backends are behind, as far as that is known.
+    pub fn behind(&self) -> BTreeSet<Str> {
+        let backends = self.vips.iter().flat_map(|vip| &vip.backends);
+        backends.filter_map(|b| b.behind.clone()).collect()
+    }
+
     /// The fields that choose the backend, as Open vSwitch names them.
     pub fn hash_fields(&self, v6: bool) -> Option<weft_lang::Str> {
         let name = |field: &Str| match (&**field, v6) {

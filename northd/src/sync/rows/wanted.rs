@@ -16,6 +16,9 @@ use crate::output::{
 };
 use crate::sync::rbac;
 
+/// Rows with one key: one, where nobody contradicts himself.
+pub(super) type Few<T> = SmallVec<[Arc<T>; 1]>;
+
 /// What the compiler wants.
 #[derive(Default, Debug)]
 pub struct Wanted {
@@ -23,21 +26,21 @@ pub struct Wanted {
     pub(super) rbac: bool,
     pub(super) datapaths: FxHashMap<Uuid, Arc<Datapath>>,
     pub(super) ha_groups: FxHashMap<Str, BTreeSet<Arc<HaGroup>>>,
-    pub(super) mirrors: FxHashMap<Str, SmallVec<[Arc<Mirror>; 1]>>,
-    pub(super) ports: FxHashMap<Str, SmallVec<[Arc<Port>; 1]>>,
+    pub(super) mirrors: FxHashMap<Str, Few<Mirror>>,
+    pub(super) ports: FxHashMap<Str, Few<Port>>,
     pub(super) mcast: FxHashMap<(Uuid, Str), Members>,
     pub(super) ip_multicast: FxHashMap<Uuid, Arc<IpMulticast>>,
     pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
-    pub(super) static_macs: BTreeMap<(Str, Str), SmallVec<[Arc<StaticMac>; 1]>>,
+    pub(super) static_macs: BTreeMap<(Str, Str), Few<StaticMac>>,
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
     /// Switches of load balancer groups.
     pub(super) group_switches: FxHashMap<Uuid, DpSet>,
     pub(super) dns: FxHashMap<Uuid, Arc<Dns>>,
-    pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Vec<Arc<ServiceMonitor>>>,
+    pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Few<ServiceMonitor>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
     pub(super) meters: FxHashMap<Str, BTreeSet<Arc<Meter>>>,
-    pub(super) bfds: BTreeMap<(Str, Str), SmallVec<[Arc<Bfd>; 1]>>,
+    pub(super) bfds: BTreeMap<(Str, Str), Few<Bfd>>,
     pub(super) acls: FxHashMap<Uuid, u32>,
     pub(super) dhcp_options: BTreeMap<(bool, Str), &'static Known>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
@@ -59,7 +62,7 @@ fn toggle<T: Ord>(set: &mut BTreeSet<T>, element: T, present: bool) {
     }
 }
 
-fn toggle_list<T: PartialEq>(list: &mut SmallVec<[Arc<T>; 1]>, element: Arc<T>, present: bool) {
+fn toggle_list<T: PartialEq>(list: &mut Few<T>, element: Arc<T>, present: bool) {
     if present {
         list.push(element);
     } else if let Some(at) = list.iter().position(|e| *e == element) {
@@ -192,11 +195,7 @@ impl Rows {
                     row.protocol.clone(),
                 );
                 let list = w.monitors.entry(at.clone()).or_default();
-                if present {
-                    list.push(row.clone());
-                } else if let Some(at) = list.iter().position(|have| have == row) {
-                    list.remove(at);
-                }
+                toggle_list(list, row.clone(), present);
                 RowKey::ServiceMonitor(at.0, at.1, at.2, at.3)
             }
             Output::TemplateVars(row) => {
