@@ -11,7 +11,7 @@ case ${1:-} in
 esac
 (cd "$here" && cargo build --release --locked -p weft-northd -p weft-controller -p weft-cli)
 for program in northd controller nbctl sbctl trace; do
-    install -D -m 755 "$here/target/release/weft-$program" "$dest$prefix/bin/weft-$program"
+    install -D -m 755 "${CARGO_TARGET_DIR:-$here/target}/release/weft-$program" "$dest$prefix/bin/weft-$program"
     [ $ovn_names = no ] || ln -sf "weft-$program" "$dest$prefix/bin/ovn-$program"
 done
 for schema in northbound southbound; do

@@ -38,7 +38,7 @@ on() {
 nbctl() { on central "$nbctl_program" "$@"; }
 
 choose_programs() {
-    bin=${WEFT_BIN:-$here/target/release}
+    bin=${WEFT_BIN:-${CARGO_TARGET_DIR:-$here/target}/release}
     if [ "$impl" = stock ]; then
         northd=ovn-northd controller=ovn-controller nbctl_program=ovn-nbctl trace=ovn-trace
         nb_schema=/usr/share/ovn/ovn-nb.ovsschema sb_schema=/usr/share/ovn/ovn-sb.ovsschema
