@@ -4,6 +4,7 @@
 //! [`Cell`]s; everything else (parsing, merging, comparing, writing) is written once, here, over cells. Parsing goes
 //! straight from JSON text into the row: no generic JSON tree exists at any time, whatever the size of the database.
 
+mod argument;
 mod cell;
 mod collections;
 mod datum;
@@ -15,6 +16,7 @@ mod table;
 mod text;
 mod uuid;
 
+pub use argument::{ColumnArgument, Relation};
 pub use cell::{AtomType, Cell, CellMut, Scalar, Token, Value};
 pub use collections::{Map, Set};
 pub use datum::{Atom, ColumnError, Datum, DatumError};
@@ -26,7 +28,7 @@ pub use schema::{
 pub use table::{
     AnyChange, AnyUpdate, Database, RowChange, RowUpdate, Table, UpdateHead, UpdateKind,
 };
-pub use text::{ColumnArgument, Relation, needs_quotes};
+pub use text::needs_quotes;
 pub use uuid::{Uuid, UuidError};
 
 /// Text of a `string` column: shared, immutable, cheap to clone.

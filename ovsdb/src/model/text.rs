@@ -93,10 +93,7 @@ impl Datum {
     /// Reads the value of a column of that type, and checks it. Brackets and braces may be left out, spaces and commas
     /// separate, and sets of integers may have ranges `1-5`.
     pub fn parse(ty: &ColumnType, text: &str) -> Result<Datum, DatumError> {
-        let mut scan = Scan {
-            all: text,
-            rest: text,
-        };
+        let mut scan = Scan::new(text);
         scan.spaces();
         let (open, close) = if ty.is_map() { ('{', '}') } else { ('[', ']') };
         let bracketed = scan.eat(open);
@@ -229,7 +226,7 @@ fn describe(ty: &ColumnType) -> String {
     }
 }
 
-fn syntax<T>(message: String) -> Result<T, DatumError> {
+pub(super) fn syntax<T>(message: String) -> Result<T, DatumError> {
     Err(DatumError::Syntax(message))
 }
 
@@ -342,17 +339,29 @@ fn is_delimiter(c: char) -> bool {
 
 /// Words of an argument.
 #[derive(Clone, Copy)]
-struct Scan<'t> {
+pub(super) struct Scan<'t> {
     all: &'t str,
     rest: &'t str,
 }
 
 impl<'t> Scan<'t> {
+    pub(super) fn new(text: &'t str) -> Scan<'t> {
+        Scan {
+            all: text,
+            rest: text,
+        }
+    }
+
+    /// What has not been read yet.
+    pub(super) fn rest(&self) -> &'t str {
+        self.rest
+    }
+
     fn spaces(&mut self) {
         self.rest = self.rest.trim_start_matches(' ');
     }
 
-    fn eat(&mut self, c: char) -> bool {
+    pub(super) fn eat(&mut self, c: char) -> bool {
         match self.rest.strip_prefix(c) {
             Some(rest) => {
                 self.rest = rest;
@@ -370,7 +379,7 @@ impl<'t> Scan<'t> {
     }
 
     /// The text up to the next delimiter outside quotes.
-    fn token(&mut self) -> Result<&'t str, DatumError> {
+    pub(super) fn token(&mut self) -> Result<&'t str, DatumError> {
         let (mut quoted, mut escaped) = (false, false);
         let end = self.rest.char_indices().find(|&(_, c)| {
             match c {
@@ -392,128 +401,6 @@ impl<'t> Scan<'t> {
             .split_at(end.map_or(self.rest.len(), |(at, _)| at));
         self.rest = rest;
         Ok(token)
-    }
-}
-
-/// How the condition of an argument compares (ovs-vsctl(8), command `find`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// `=`
-    Equal,
-    /// `!=`
-    NotEqual,
-    /// `<`
-    Less,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Greater,
-    /// `>=`
-    AtLeast,
-    /// `{=}`
-    SetEqual,
-    /// `{!=}`
-    SetNotEqual,
-    /// `{<}`
-    SetProperSubset,
-    /// `{<=}`
-    SetSubset,
-    /// `{>}`
-    SetProperSuperset,
-    /// `{>=}`
-    SetSuperset,
-    /// `{in}`
-    In,
-    /// `{not-in}`
-    NotIn,
-}
-
-impl Relation {
-    /// All of them as written; where one is the beginning of another, the longer one is first.
-    pub const ALL: [(&'static str, Relation); 14] = [
-        ("!=", Relation::NotEqual),
-        ("<=", Relation::AtMost),
-        (">=", Relation::AtLeast),
-        ("{=}", Relation::SetEqual),
-        ("{!=}", Relation::SetNotEqual),
-        ("{<}", Relation::SetProperSubset),
-        ("{<=}", Relation::SetSubset),
-        ("{>}", Relation::SetProperSuperset),
-        ("{>=}", Relation::SetSuperset),
-        ("{in}", Relation::In),
-        ("{not-in}", Relation::NotIn),
-        ("=", Relation::Equal),
-        ("<", Relation::Less),
-        (">", Relation::Greater),
-    ];
-
-    /// Whether `left RELATION right` holds. Order is defined for single atoms only; without them it is `false`.
-    #[must_use]
-    pub fn holds(self, left: &Datum, right: &Datum) -> bool {
-        let order = || match (left, right) {
-            (Datum::Set(a), Datum::Set(b)) if a.len() == 1 && b.len() == 1 => Some(a[0].cmp(&b[0])),
-            _ => None,
-        };
-        match self {
-            Relation::Equal | Relation::SetEqual => left == right,
-            Relation::NotEqual | Relation::SetNotEqual => left != right,
-            Relation::Less => order().is_some_and(|o| o.is_lt()),
-            Relation::AtMost => order().is_some_and(|o| o.is_le()),
-            Relation::Greater => order().is_some_and(|o| o.is_gt()),
-            Relation::AtLeast => order().is_some_and(|o| o.is_ge()),
-            Relation::SetSubset | Relation::In => left.is_subset(right),
-            Relation::SetProperSubset => left.is_subset(right) && left.len() < right.len(),
-            Relation::SetSuperset => right.is_subset(left),
-            Relation::SetProperSuperset => right.is_subset(left) && right.len() < left.len(),
-            Relation::NotIn => !left.keys().any(|key| right.contains(key)),
-        }
-    }
-}
-
-/// An argument `COLUMN[:KEY][RELATION VALUE]`, cut into its parts; key and value still in users' notation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ColumnArgument<'t> {
-    /// Name of a column.
-    pub column: &'t str,
-    /// A key.
-    pub key: Option<&'t str>,
-    /// What follows: how it compares (assignment is `=`), and with what.
-    pub value: Option<(Relation, &'t str)>,
-}
-
-impl<'t> ColumnArgument<'t> {
-    /// Cuts an argument.
-    pub fn parse(text: &'t str) -> Result<ColumnArgument<'t>, DatumError> {
-        let mut scan = Scan {
-            all: text,
-            rest: text,
-        };
-        let column = scan.token()?;
-        if column.is_empty() {
-            return syntax(format!("{text}: missing column name"));
-        }
-        let key = if scan.eat(':') {
-            Some(scan.token()?).filter(|key| !key.is_empty())
-        } else {
-            None
-        };
-        if key.is_none() && scan.all[..scan.all.len() - scan.rest.len()].ends_with(':') {
-            return syntax(format!("{text}: key missing after \":\""));
-        }
-        let relation = Relation::ALL
-            .iter()
-            .find(|(written, _)| scan.rest.starts_with(written));
-        let value = match relation {
-            Some((written, relation)) => Some((*relation, &scan.rest[written.len()..])),
-            None if scan.rest.is_empty() => None,
-            None => {
-                return syntax(format!(
-                    "{text}: trailing garbage \"{}\" in argument",
-                    scan.rest
-                ));
-            }
-        };
-        Ok(ColumnArgument { column, key, value })
     }
 }
 
@@ -687,28 +574,6 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn arguments() {
-        let parse = |text| ColumnArgument::parse(text).unwrap();
-        assert_eq!(
-            parse("name"),
-            ColumnArgument {
-                column: "name",
-                key: None,
-                value: None
-            }
-        );
-        assert_eq!(parse("options:a=b=c").value, Some((Relation::Equal, "b=c")));
-        assert_eq!(parse("options:\"x:y\"{>=}3").key, Some("\"x:y\""));
-        assert_eq!(
-            parse("addresses{not-in}[a]").value,
-            Some((Relation::NotIn, "[a]"))
-        );
-        assert_eq!(parse("up!=true").value, Some((Relation::NotEqual, "true")));
-        assert!(ColumnArgument::parse("=5").is_err());
-        assert!(ColumnArgument::parse("name]").is_err());
     }
 
     #[test]
