@@ -5,7 +5,7 @@
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::port;
+use super::ports;
 use crate::command::{Command, Cx, MANY};
 use crate::common::{by_name, not_found};
 use crate::error::{Error, fail};
@@ -151,7 +151,7 @@ fn row(cx: &mut Cx<'_>, table: &str, what: &str, found: Option<Uuid>) -> Result<
 
 fn add_function(cx: &mut Cx<'_>) -> Result<(), Error> {
     let id = number(cx.arg(1))?;
-    let ports = cx.args[2..].iter().map(|name| port::get(cx, name));
+    let ports = cx.args[2..].iter().map(|name| ports::SWITCH.get(cx, name));
     let ports: Vec<Uuid> = ports.collect::<Result<_, _>>()?;
     let found = find_function(cx, cx.arg(0))?;
     let uuid = row(cx, FUNCTION, "network function", found)?;

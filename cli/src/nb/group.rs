@@ -2,7 +2,7 @@
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::port;
+use super::ports;
 use crate::command::{Command, Cx, MANY};
 use crate::common::{by_name, not_found, suggest};
 use crate::error::Error;
@@ -63,7 +63,7 @@ fn get(cx: &Cx<'_>, name: &str) -> Result<Uuid, Error> {
 fn set_ports(cx: &mut Cx<'_>, group: Uuid) -> Result<(), Error> {
     let ports: Vec<Atom> = cx.args[1..]
         .iter()
-        .map(|name| port::get(cx, name).map(Atom::Uuid))
+        .map(|name| ports::SWITCH.get(cx, name).map(Atom::Uuid))
         .collect::<Result<_, _>>()?;
     cx.db.set(PG, group, "ports", Datum::set(ports))
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::router_port::{self, parse_priority};
+use super::ports;
+use super::router_port::parse_priority;
 use crate::command::{Command, Cx};
 use crate::common::{not_found, parse_mac};
 use crate::error::{Error, fail};
@@ -192,7 +193,7 @@ fn smb(cx: &Cx<'_>, port: &str, ip: &str) -> Option<Uuid> {
 
 fn add_smb(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (port, mac) = (cx.arg(0), cx.arg(2));
-    router_port::get(cx, port)?;
+    ports::ROUTER.get(cx, port)?;
     let ip = address(cx.arg(1))?;
     if parse_mac(mac).is_none() {
         return fail(format!("invalid mac address {mac}."));

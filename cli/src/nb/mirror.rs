@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
 use super::router_port::parse_priority;
-use super::{acl, port, router, switch};
+use super::{acl, ports, router, switch};
 use crate::command::{Command, Cx, MANY};
 use crate::common::{by_name, not_found, parse_mac};
 use crate::error::{Error, fail};
@@ -112,7 +112,7 @@ pub(super) const COMMANDS: &[Command] = &[
         OF_MIRROR,
         "attach source PORT to MIRROR",
         |cx| {
-            let (port, mirror) = (port::get(cx, cx.arg(0))?, mirror(cx)?);
+            let (port, mirror) = (ports::SWITCH.get(cx, cx.arg(0))?, mirror(cx)?);
             if cx
                 .db
                 .row(LSP, port)
@@ -134,7 +134,7 @@ pub(super) const COMMANDS: &[Command] = &[
         OF_MIRROR,
         "detach source PORT from MIRROR",
         |cx| {
-            let (port, mirror) = (port::get(cx, cx.arg(0))?, mirror(cx)?);
+            let (port, mirror) = (ports::SWITCH.get(cx, cx.arg(0))?, mirror(cx)?);
             cx.db.remove_ref(LSP, port, "mirror_rules", mirror)
         },
     ),
@@ -443,7 +443,7 @@ fn add_group(cx: &mut Cx<'_>) -> Result<(), Error> {
         .map(|row| row.refs("ports"))
         .unwrap_or_default();
     for port in &cx.args[4..] {
-        let Some(found) = port::find(cx, port, true)? else {
+        let Some(found) = ports::SWITCH.find(cx, port, true)? else {
             return fail(format!("{port}: logical switch port does not exist"));
         };
         if !ours.contains(&found) {

@@ -10,6 +10,7 @@ mod misc;
 mod nat;
 mod policy;
 mod port;
+mod ports;
 mod references;
 mod route;
 mod router;

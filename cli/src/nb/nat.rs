@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::port;
+use super::ports;
 use super::router::{self, LR};
-use super::router_port::{self, LRP};
+use super::router_port::LRP;
 use crate::command::{Command, Cx};
 use crate::common::{Prefix, parse_mac};
 use crate::error::{Error, fail};
@@ -119,7 +119,7 @@ fn parse<'a>(cx: &Cx<'a>) -> Result<New<'a>, Error> {
                 "logical_port and external_mac are only valid when type is \"dnat_and_snat\".",
             );
         }
-        port::get(cx, name)?;
+        ports::SWITCH.get(cx, name)?;
         if parse_mac(mac).is_none() {
             return fail(format!("invalid mac address {mac}."));
         }
@@ -130,7 +130,7 @@ fn parse<'a>(cx: &Cx<'a>) -> Result<New<'a>, Error> {
     }
     let gateway = cx
         .value("--gateway-port")
-        .map(|name| router_port::get(cx, name))
+        .map(|name| ports::ROUTER.get(cx, name))
         .transpose()?;
     Ok(New {
         ty,
@@ -230,7 +230,7 @@ fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
         }
     };
     let gateway = match cx.args.len() {
-        4 => Some(router_port::get(cx, cx.arg(3))?),
+        4 => Some(ports::ROUTER.get(cx, cx.arg(3))?),
         _ => None,
     };
     for (uuid, row) in nats(cx, router) {

@@ -2,15 +2,15 @@
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
-use super::switch::{self, list_ports, named_lines};
+use super::ports::SWITCH;
+use super::switch::{self, named_lines};
 use crate::address::check_addresses;
 use crate::command::{Command, Cx, MANY};
-use crate::common::{by_name, key_values, not_found, parse_state, suggest};
 use crate::error::{Error, fail, nearest};
 use crate::replica::string_set;
 
-const LS: &str = "Logical_Switch";
-const LSP: &str = "Logical_Switch_Port";
+const LS: &str = SWITCH.owners;
+const LSP: &str = SWITCH.table;
 const BOTH: &[&str] = &[LS, LSP];
 
 /// Types of ports: ovn-nb(5), column `type` of `Logical_Switch_Port`.
@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &["--if-exists"],
         BOTH,
         "delete PORT from its attached switch",
-        del,
+        |cx| SWITCH.del(cx),
     ),
     Command::new(
         "lsp-list",
@@ -133,11 +133,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "set administrative state of PORT ('enabled' or 'disabled')",
-        |cx| {
-            let (port, state) = (port(cx)?, parse_state(cx.arg(1))?);
-            cx.db
-                .set(LSP, port, "enabled", Datum::one(Atom::Boolean(state)))
-        },
+        |cx| SWITCH.set_enabled(cx),
     ),
     Command::new(
         "lsp-get-enabled",
@@ -146,16 +142,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "get administrative state of PORT",
-        |cx| {
-            let port = port(cx)?;
-            let enabled = cx
-                .db
-                .row(LSP, port)
-                .and_then(|row| row.bool("enabled"))
-                .unwrap_or(true);
-            cx.line(if enabled { "enabled" } else { "disabled" });
-            Ok(())
-        },
+        |cx| SWITCH.get_enabled(cx),
     ),
     Command::new(
         "lsp-set-type",
@@ -187,10 +174,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "set options related to the type of PORT",
-        |cx| {
-            let port = port(cx)?;
-            cx.db.set(LSP, port, "options", key_values(&cx.args[1..]))
-        },
+        |cx| SWITCH.set_options(cx),
     ),
     Command::new(
         "lsp-get-options",
@@ -253,7 +237,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "get the logical switch which the port belongs to",
         |cx| {
             let port = port(cx)?;
-            let owner = owner(cx, port);
+            let owner = SWITCH.owner_of(cx, port);
             named_lines(
                 cx,
                 owner.into_iter().map(|(uuid, name)| (name, uuid)).collect(),
@@ -265,37 +249,8 @@ pub(super) const COMMANDS: &[Command] = &[
 
 const DHCP: &[&str] = &[LS, LSP, "DHCP_Options"];
 
-/// A port by name or UUID; `None` only if `optional`.
-pub(super) fn find(cx: &Cx<'_>, name: &str, optional: bool) -> Result<Option<Uuid>, Error> {
-    let found = by_name(cx, LSP, "name", "logical switch ports", name)?;
-    if found.is_none() && !optional {
-        return Err(suggest(cx, LSP, "name", name, not_found("port", name)));
-    }
-    Ok(found)
-}
-
-pub(super) fn get(cx: &Cx<'_>, name: &str) -> Result<Uuid, Error> {
-    find(cx, name, false)?.ok_or_else(|| not_found("port", name))
-}
-
 fn port(cx: &Cx<'_>) -> Result<Uuid, Error> {
-    get(cx, cx.arg(0))
-}
-
-/// The switch of a port and its name.
-fn owner(cx: &Cx<'_>, port: Uuid) -> Option<(Uuid, String)> {
-    let mut switches = cx.db.rows(LS);
-    let (uuid, row) = switches.find(|(_, row)| row.refs("ports").contains(&port))?;
-    Some((uuid, row.str("name").to_string()))
-}
-
-/// A name as the stock tool shows it in errors: the UUID stands in for an empty one.
-fn shown((uuid, name): &(Uuid, String)) -> String {
-    if name.is_empty() {
-        uuid.to_string()
-    } else {
-        name.clone()
-    }
+    SWITCH.first(cx)
 }
 
 fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
@@ -319,7 +274,7 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
             (Some(cx.arg(2)), Some(tag))
         }
     };
-    if let Some(existing) = find(cx, name, true)? {
+    if let Some(existing) = SWITCH.find(cx, name, true)? {
         return existing_port(cx, existing, switch, parent, tag);
     }
     let port = cx.db.insert(LSP, None)?;
@@ -340,19 +295,11 @@ fn existing_port(
     parent: Option<&str>,
     tag: Option<i64>,
 ) -> Result<(), Error> {
+    SWITCH.may_exist(cx, port, switch)?;
     let name = cx.arg(1);
-    if !cx.has("--may-exist") {
-        return fail(format!("{name}: a port with this name already exists"));
-    }
     let Some(row) = cx.db.row(LSP, port) else {
         return Ok(());
     };
-    if let Some(owner) = owner(cx, port).filter(|(uuid, _)| *uuid != switch) {
-        return fail(format!(
-            "{name}: port already exists but in switch {}",
-            shown(&owner)
-        ));
-    }
     match (parent, row.opt_str("parent_name")) {
         (Some(_), None) => return fail(format!("{name}: port already exists but has no parent")),
         (Some(asked), Some(has)) if asked != has => {
@@ -376,25 +323,9 @@ fn existing_port(
     }
 }
 
-fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let Some(port) = find(cx, cx.arg(0), cx.has("--if-exists"))? else {
-        return Ok(());
-    };
-    let Some((switch, _)) = owner(cx, port) else {
-        return fail(format!(
-            "logical port {} is not part of any logical switch",
-            cx.arg(0)
-        ));
-    };
-    cx.db.remove_ref(LS, switch, "ports", port)?;
-    cx.db.delete(LSP, port);
-    Ok(())
-}
-
 fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
     let switch = switch::get(cx, cx.arg(0))?;
-    list_ports(cx, LS, switch, LSP);
-    Ok(())
+    SWITCH.list(cx, switch)
 }
 
 fn print_optional(cx: &mut Cx<'_>, column: &str) -> Result<(), Error> {
@@ -426,7 +357,7 @@ fn set_addresses(cx: &mut Cx<'_>) -> Result<(), Error> {
 
 /// Two ports of a switch must not have the same IP address.
 fn duplicate_addresses(cx: &Cx<'_>, port: Uuid, addresses: &[String]) -> Result<(), Error> {
-    let Some((switch, switch_name)) = owner(cx, port) else {
+    let Some((switch, switch_name)) = SWITCH.owner_of(cx, port) else {
         return Ok(());
     };
     let wanted: Vec<std::net::IpAddr> = addresses.iter().flat_map(|a| ips(a)).collect();

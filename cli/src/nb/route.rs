@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
+use super::ports;
 use super::router::{self, LR};
-use super::router_port::{self, LRP};
+use super::router_port::LRP;
 use crate::command::{Command, Cx};
 use crate::common::Prefix;
 use crate::error::{Error, fail};
@@ -112,7 +113,7 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         return fail("ecmp is not valid for discard routes.");
     }
     let port = match cx.args.len() {
-        4 => Some(router_port::get(cx, cx.arg(3))?),
+        4 => Some(ports::ROUTER.get(cx, cx.arg(3))?),
         _ => None,
     };
     let port_name = port

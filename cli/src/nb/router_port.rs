@@ -2,14 +2,15 @@
 
 use weft_ovsdb::model::{Atom, Datum, Uuid};
 
+use super::ports::ROUTER;
 use super::router::{self, LR};
-use super::switch::list_ports;
+
 use crate::command::{Command, Cx, MANY};
-use crate::common::{Prefix, by_name, key_values, not_found, parse_mac, parse_state, suggest};
+use crate::common::{Prefix, parse_mac};
 use crate::error::{Error, fail};
 use crate::replica::string_set;
 
-pub(super) const LRP: &str = "Logical_Router_Port";
+pub(super) const LRP: &str = ROUTER.table;
 const GC: &str = "Gateway_Chassis";
 const BOTH: &[&str] = &[LR, LRP];
 const WITH_GC: &[&str] = &[LR, LRP, GC];
@@ -40,10 +41,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "set router port options",
-        |cx| {
-            let port = port(cx)?;
-            cx.db.set(LRP, port, "options", key_values(&cx.args[1..]))
-        },
+        |cx| ROUTER.set_options(cx),
     ),
     Command::new(
         "lrp-del-gateway-chassis",
@@ -70,7 +68,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &["--if-exists"],
         BOTH,
         "delete PORT from its attached router",
-        del,
+        |cx| ROUTER.del(cx),
     ),
     Command::new(
         "lrp-list",
@@ -88,12 +86,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "set administrative state of PORT ('enabled' or 'disabled')",
-        |cx| {
-            let port = port(cx)?;
-            let state = parse_state(cx.arg(1))?;
-            cx.db
-                .set(LRP, port, "enabled", Datum::one(Atom::Boolean(state)))
-        },
+        |cx| ROUTER.set_enabled(cx),
     ),
     Command::new(
         "lrp-get-enabled",
@@ -102,16 +95,7 @@ pub(super) const COMMANDS: &[Command] = &[
         &[],
         BOTH,
         "get administrative state of PORT",
-        |cx| {
-            let port = port(cx)?;
-            let enabled = cx
-                .db
-                .row(LRP, port)
-                .and_then(|row| row.bool("enabled"))
-                .unwrap_or(true);
-            cx.line(if enabled { "enabled" } else { "disabled" });
-            Ok(())
-        },
+        |cx| ROUTER.get_enabled(cx),
     ),
     Command::new(
         "lrp-set-redirect-type",
@@ -149,27 +133,8 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
 ];
 
-/// A router port by name or UUID; `None` only if `optional`.
-pub(super) fn find(cx: &Cx<'_>, name: &str, optional: bool) -> Result<Option<Uuid>, Error> {
-    let found = by_name(cx, LRP, "name", "logical router ports", name)?;
-    if found.is_none() && !optional {
-        return Err(suggest(cx, LRP, "name", name, not_found("port", name)));
-    }
-    Ok(found)
-}
-
-pub(super) fn get(cx: &Cx<'_>, name: &str) -> Result<Uuid, Error> {
-    find(cx, name, false)?.ok_or_else(|| not_found("port", name))
-}
-
 fn port(cx: &Cx<'_>) -> Result<Uuid, Error> {
-    get(cx, cx.arg(0))
-}
-
-fn owner(cx: &Cx<'_>, port: Uuid) -> Option<(Uuid, String)> {
-    let mut routers = cx.db.rows(LR);
-    let (uuid, row) = routers.find(|(_, row)| row.refs("ports").contains(&port))?;
-    Some((uuid, row.str("name").to_string()))
+    ROUTER.first(cx)
 }
 
 fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
@@ -188,7 +153,7 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     if parse_mac(mac).is_none() {
         return fail(format!("{name}: invalid mac address {mac}"));
     }
-    if let Some(existing) = find(cx, name, true)? {
+    if let Some(existing) = ROUTER.find(cx, name, true)? {
         return existing_port(cx, existing, router, &networks, settings);
     }
     for network in &networks {
@@ -214,21 +179,11 @@ fn existing_port(
     networks: &[&str],
     settings: &[String],
 ) -> Result<(), Error> {
+    ROUTER.may_exist(cx, port, router)?;
     let name = cx.arg(1);
-    if !cx.has("--may-exist") {
-        return fail(format!("{name}: a port with this name already exists"));
-    }
     let Some(row) = cx.db.row(LRP, port) else {
         return Ok(());
     };
-    if let Some((uuid, owner)) = owner(cx, port).filter(|(uuid, _)| *uuid != router) {
-        let owner = if owner.is_empty() {
-            uuid.to_string()
-        } else {
-            owner
-        };
-        return fail(format!("{name}: port already exists but in router {owner}"));
-    }
     if parse_mac(row.str("mac")) != parse_mac(cx.arg(2)) {
         return fail(format!(
             "{name}: port already exists with mac {}",
@@ -265,25 +220,9 @@ fn existing_port(
     Ok(())
 }
 
-fn del(cx: &mut Cx<'_>) -> Result<(), Error> {
-    let Some(port) = find(cx, cx.arg(0), cx.has("--if-exists"))? else {
-        return Ok(());
-    };
-    let Some((router, _)) = owner(cx, port) else {
-        return fail(format!(
-            "logical port {} is not part of any logical router",
-            cx.arg(0)
-        ));
-    };
-    cx.db.remove_ref(LR, router, "ports", port)?;
-    cx.db.delete(LRP, port);
-    Ok(())
-}
-
 fn list(cx: &mut Cx<'_>) -> Result<(), Error> {
     let router = router::get(cx, cx.arg(0))?;
-    list_ports(cx, LR, router, LRP);
-    Ok(())
+    ROUTER.list(cx, router)
 }
 
 /// A priority of gateway chassis: 0 to 32767.
