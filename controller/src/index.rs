@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use weft_ovsdb::model::{EXISTENCE, RowChange, Uuid};
+use weft_ovsdb::model::{EXISTENCE, Map, RowChange, Str, Uuid};
 use weft_schemas::{sb, vs};
 
 use crate::program::Fact;
@@ -24,8 +24,9 @@ pub enum Index {
     LocalportsOfDatapath,
     /// Port_Binding of types patch and l3gateway by datapath.
     LinksOfDatapath,
-    /// Port_Binding with additional_chassis by datapath.
-    TwinsOfDatapath,
+    /// Port_Binding to and from which packets take tunnels whatever other way there is, by datapath: those with
+    /// additional_chassis and those of network functions.
+    TunnelledOfDatapath,
     /// All rows of Datapath_Binding, under `()`.
     Datapaths,
     /// Datapath_Binding by tunnel_key.
@@ -306,6 +307,11 @@ impl Indexes {
     }
 }
 
+/// The options of a port are those of a network function's.
+pub(crate) fn is_function(options: &Map<Str, Str>) -> bool {
+    options.flag("is-nf", false)
+}
+
 fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     keys.add(Index::PortByName, &*row.logical_port);
     keys.add(Index::PortByKey, (row.datapath, row.tunnel_key));
@@ -319,8 +325,8 @@ fn port_keys(row: &sb::PortBinding, keys: &mut Keys) {
     if row.options.flag("ipv6_ra_send_periodic", false) {
         keys.add(Index::AdvertisingPort, ());
     }
-    if !row.additional_chassis.is_empty() {
-        keys.add(Index::TwinsOfDatapath, row.datapath);
+    if !row.additional_chassis.is_empty() || is_function(&row.options) {
+        keys.add(Index::TunnelledOfDatapath, row.datapath);
     }
     let mirrors = row.mirror_rules.iter();
     mirrors.for_each(|mirror| keys.add(Index::PortsOfMirror, mirror));

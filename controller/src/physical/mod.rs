@@ -211,8 +211,8 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
             output::local(cx, &port, kind);
         }
         Place::Remote(_) if output::bridged(cx, &port, row) => {}
-        Place::Remote(_) if kind.is_empty() => output::remote(cx, &port, kind, &elsewhere()),
-        Place::Remote(chassis) => output::remote(cx, &port, kind, &[*chassis]),
+        Place::Remote(_) if kind.is_empty() => output::remote(cx, &port, row, &elsewhere()),
+        Place::Remote(chassis) => output::remote(cx, &port, row, &[*chassis]),
         Place::Coming | Place::Nowhere => {}
     }
 }

@@ -1,21 +1,26 @@
 //! From the end of the ingress pipeline to the start of the egress pipeline, here or on another chassis.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weft_engine::Cx;
 use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
 
-use super::{Port, diagnose, load_zones, tunnel, vif};
+use super::{Port, diagnose, load_zones, port_key, tunnel, vif};
+use crate::address::parse_mac;
 use crate::binding::{BINDING, Place, PortRef};
 use crate::flow::{
     REG_CT_ZONE, REG_DNAT_ZONE, REG_FLAGS, REG_INPORT, REG_OUTPORT, REG_SNAT_ZONE, emit,
 };
-use crate::index::Index;
+use crate::index::{Index, is_function};
 use crate::local_datapaths::{LINK, Link};
 use crate::program::{Controller, Key, Read};
 use crate::tables::{self, flag};
 use crate::tunnels::{TUNNEL, Tunnels};
+
+/// The group of the ports behind which anybody may be; the physical network is among them.
+const UNKNOWN: &str = "_MC_unknown";
 
 /// What happens to packets to a port in a table.
 fn to_port(cx: &Cx<'_, Controller>, port: &Port, table: u8, actions: impl Into<ActionList>) {
@@ -117,15 +122,20 @@ pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
 
 /// To a port that is here and elsewhere too: a copy to each.
 pub(super) fn twins(cx: &Cx<'_, Controller>, port: &Port, elsewhere: &[Uuid]) {
-    let mut ways = to_each(cx, port, elsewhere);
+    let mut ways = to_each(cx, port, elsewhere, port.key);
     let here = Action::resubmit(tables::LOCAL_OUTPUT);
     ways.iter_mut()
         .for_each(|(_, actions)| actions.push(here.clone()));
     by_tunnels(cx, port, 100, &port.to(), &ways);
 }
 
-/// Through a tunnel to each of the chassis that can be reached.
-fn to_each(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid]) -> Vec<tunnel::Way> {
+/// Through a tunnel to each of the chassis that can be reached, for a port there.
+fn to_each(
+    cx: &Cx<'_, Controller>,
+    port: &Port,
+    chassis: &[Uuid],
+    outport: u32,
+) -> Vec<tunnel::Way> {
     let rec = cx.sb_rec();
     let row = cx.sb().port_binding.tracked(port.uuid, &rec);
     let ends: Vec<Uuid> = row
@@ -137,7 +147,7 @@ fn to_each(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid]) -> Vec<tunnel
         .iter()
         .filter_map(|chassis| cx.value::<Tunnels>(TUNNEL.id(), Key::Row(*chassis)));
     let tunnels: Vec<Arc<Tunnels>> = tunnels.collect();
-    tunnel::ways(&tunnels, &ends, port.dp_key, port.key)
+    tunnel::ways(&tunnels, &ends, port.dp_key, outport)
 }
 
 /// A flow for what comes from anywhere, and one for each address that interfaces can choose to leave by.
@@ -162,29 +172,93 @@ fn by_tunnels(
     }
 }
 
-/// What comes from a port with several places goes through tunnels, whatever other way there is: a physical network would
-/// be told by turns that its Ethernet address is here and there.
-fn from_twins(cx: &Cx<'_, Controller>, port: &Port, ways: &[tunnel::Way]) {
-    for &twin in cx.lookup(Index::TwinsOfDatapath, port.datapath) {
+/// The ports here from which packets take tunnels, whatever other way there is: a physical network would be told by turns
+/// that one Ethernet address is here and there. Those of network functions alone, if asked for.
+fn tunnelled<'a>(
+    cx: &'a Cx<'_, Controller>,
+    port: &'a Port,
+    functions: bool,
+) -> impl Iterator<Item = Port> + 'a {
+    let all = cx.lookup(Index::TunnelledOfDatapath, port.datapath).iter();
+    let wanted = move |uuid: &&Uuid| {
         let here = cx
-            .value::<Place>(BINDING.id(), Key::Row(twin))
+            .value::<Place>(BINDING.id(), Key::Row(**uuid))
             .is_some_and(|place| matches!(*place, Place::Here(_)));
-        let Some(twin) = Port::local(cx, twin).filter(|twin| here && twin.uuid != port.uuid) else {
-            continue;
-        };
-        let from_it = port.to().with(REG_INPORT, twin.key);
+        here && (!functions || of_function(cx, **uuid))
+    };
+    all.filter(wanted)
+        .filter_map(|uuid| Port::local(cx, *uuid))
+        .filter(|other| other.uuid != port.uuid)
+}
+
+/// A port of a network function, by what its row says.
+fn of_function(cx: &Cx<'_, Controller>, port: Uuid) -> bool {
+    let rec = cx.sb_rec();
+    let row = cx.sb().port_binding.tracked(port, &rec);
+    row.is_some_and(|row| is_function(row.options()))
+}
+
+/// What comes from such ports to this one.
+fn from_tunnelled(cx: &Cx<'_, Controller>, port: &Port, ways: &[tunnel::Way]) {
+    for from in tunnelled(cx, port, false) {
+        let from_it = port.to().with(REG_INPORT, from.key);
         by_tunnels(cx, port, 110, &from_it, ways);
     }
 }
 
+/// What this port has sent, once it has come out of a network function here: if it is for somebody on the physical network
+/// it is brought back to where the port is, for only there it may go out.
+fn back_from_functions(
+    cx: &Cx<'_, Controller>,
+    port: &Port,
+    row: PortRef<'_, '_, '_>,
+    chassis: &[Uuid],
+    localnet: &Port,
+) {
+    let functions: Vec<Port> = tunnelled(cx, port, true).collect();
+    if functions.is_empty() {
+        return;
+    }
+    let rec = cx.sb_rec();
+    let unknown = cx.lookup_one(Index::MulticastByName, (port.datapath, UNKNOWN));
+    let unknown = unknown.and_then(|group| cx.sb().multicast_group.tracked(group, &rec));
+    let unknown = unknown.and_then(|group| port_key(*group.tunnel_key()));
+    let macs = row
+        .mac()
+        .iter()
+        .filter_map(|text| text.split_whitespace().next());
+    let macs: BTreeSet<u64> = macs.filter_map(parse_mac).collect();
+    for outport in [Some(localnet.key), unknown].into_iter().flatten() {
+        let ways = to_each(cx, port, chassis, outport);
+        for (function, mac) in functions
+            .iter()
+            .flat_map(|function| macs.iter().map(move |mac| (function, *mac)))
+        {
+            let sent = Match::any()
+                .with(Field::Metadata, port.dp_key)
+                .with(REG_INPORT, function.key)
+                .with(REG_OUTPORT, outport)
+                .with(Field::EthSrc, mac);
+            by_tunnels(cx, port, 120, &sent, &ways);
+        }
+    }
+}
+
 /// To a port on other chassis: by the localnet port if the datapath has one here, else through a tunnel. One that is at
-/// several places is reached by tunnels alone.
-pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: &[Uuid]) {
-    let ways = to_each(cx, port, chassis);
+/// several places, and one of a network function, is reached by tunnels alone.
+pub(super) fn remote(
+    cx: &Cx<'_, Controller>,
+    port: &Port,
+    row: PortRef<'_, '_, '_>,
+    chassis: &[Uuid],
+) {
+    let kind = &**row.type_();
+    let ways = to_each(cx, port, chassis, port.key);
     if kind != "chassisredirect"
         && kind != "l3gateway"
         && kind != "mirror"
         && chassis.len() < 2
+        && !is_function(row.options())
         && let Some(localnet) = localnet_of(cx, port.datapath)
     {
         let by_network = [
@@ -192,7 +266,10 @@ pub(super) fn remote(cx: &Cx<'_, Controller>, port: &Port, kind: &str, chassis: 
             Action::resubmit(tables::LOCAL_OUTPUT),
         ];
         to_port(cx, port, tables::LOCAL_OUTPUT, by_network);
-        from_twins(cx, port, &ways);
+        from_tunnelled(cx, port, &ways);
+        if kind.is_empty() {
+            back_from_functions(cx, port, row, chassis, &localnet);
+        }
         return;
     }
     by_tunnels(cx, port, 100, &port.to(), &ways);

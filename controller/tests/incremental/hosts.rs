@@ -58,6 +58,9 @@ impl World {
             options.push(("qdisc_queue_id", s(self.one(&["1", "2", "70000"]))));
             options.push(("qos_max_rate", s(self.one(&["1000", "0", "fast"]))));
         }
+        if kind.is_empty() && self.chance(20) {
+            options.push(("is-nf", s(self.one(&["true", "true", "false"]))));
+        }
         if self.chance(20) {
             options.push(("qos_physical_network", s(self.one(&["phys", "other"]))));
         }

@@ -109,6 +109,7 @@ impl World {
         if self.chance(20) {
             return self.sb(vec![
                 RowUpdate::<sb::MulticastGroup>::delete(uuid(7, n)).into(),
+                RowUpdate::<sb::MulticastGroup>::delete(uuid(7, n + DATAPATHS)).into(),
             ]);
         }
         let count = self.pick(PORTS);
@@ -118,12 +119,14 @@ impl World {
                 uuid(2, p)
             })
             .collect();
+        let unknown = self.chance(40);
         let row = sb::MulticastGroup {
             datapath: uuid(1, n),
-            name: s("_MC_flood"),
-            tunnel_key: 0x8000,
+            name: s(if unknown { "_MC_unknown" } else { "_MC_flood" }),
+            tunnel_key: 0x8000 + i64::from(unknown),
             ports: ports.into(),
         };
+        let n = n + if unknown { DATAPATHS } else { 0 };
         self.sb(vec![RowUpdate::insert(uuid(7, n), row).into()]);
     }
 

@@ -1,4 +1,4 @@
-//! Health checks of switch ports, of backends seen from a router, and of machines that traffic is sent through.
+//! Health checks of switch ports and of backends seen from a router.
 
 use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
@@ -7,7 +7,7 @@ use weft_integration::{Impls, Lab, wait_for};
 use crate::lb::{ask, counted, serve, until};
 
 /// `p1` and `p2` on a switch, on two hosts, with a router.
-fn pair(impls: Impls) -> Lab {
+pub(crate) fn pair(impls: Impls) -> Lab {
     let lab = Lab::new(impls, 2);
     lab.nb("ls-add s
             lr-add r
@@ -151,101 +151,4 @@ pub fn backends_are_checked_from_their_router(impls: Impls) {
     assert_eq!(counts.get("p2"), Some(&10), "{counts:?}");
     servers.push(serve(&lab, "p1", "tcp", "10.0.0.1:8080"));
     are(["online"; 2]);
-}
-
-/// A machine between two ports that lets everything through, and so is a network function: a bridge in the namespace of the
-/// first.
-fn function(lab: &Lab, host: &str, n: usize) {
-    let [inport, outport] = ["in", "out"].map(|way| format!("{way}{n}"));
-    for port in [&inport, &outport] {
-        lab.nb(&format!(
-            "lsp-add s {port}\n lsp-set-options {port} receive_multicast=false lsp_learn_fdb=false"
-        ));
-        lab.veth_vm(host, port, "0a:00:00:00:0f:01");
-        lab.vm_run(port, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
-            .ok();
-    }
-    let (from, to) = (lab.netns(&outport), lab.netns(&inport));
-    let line = |line: &str| weft_integration::command::sh(line).ok();
-    line(&format!("ip -n {from} link set {outport} netns {to}"));
-    line(&format!(
-        "ip -n {to} link add br0 type bridge mcast_snooping 0"
-    ));
-    for device in [&inport, &outport] {
-        line(&format!("ip -n {to} link set {device} master br0 up"));
-    }
-    line(&format!("ip -n {to} link set br0 addrgenmode none up"));
-    lab.nb(&format!(
-        "nf-add nf{n} {n} {inport} {outport}
-         --id=@c create network_function_health_check name=check{n} options:interval=1 options:timeout=1 -- \
-         set network_function nf{n} health_check=@c"
-    ));
-}
-
-/// What is allowed goes through a machine, both ways; through another one when that is down; and nowhere without any.
-pub fn traffic_goes_through_network_functions(impls: Impls) {
-    let lab = pair(impls);
-    let _server = serve(&lab, "p2", "tcp", "10.0.0.2:8080");
-    lab.nb("set nb_global . options:svc_monitor_ip=192.0.2.1 options:svc_monitor_ip_dst=192.0.2.2");
-    function(&lab, "h1", 1);
-    function(&lab, "h2", 2);
-    lab.nb("nfg-add group 7 inline nf1
-         nfg-add-nf group nf2
-         acl-add s from-lport 10 'inport == \"p1\" && tcp' allow-related group");
-    lab.ready();
-    let active = |wanted: &str| {
-        wait_for(CONVERGE, &format!("{wanted} to be in use"), || {
-            let group =
-                lab.nb("--bare --columns=network_function_active list network_function_group");
-            let name = match group.trim() {
-                "" => String::new(),
-                uuid => lab.nb(&format!("get network_function {uuid} name")),
-            };
-            let monitors = lab.sb("list service_monitor");
-            ensure(name.trim() == wanted, format!("{name}\n{monitors}"))
-        });
-        lab.ready();
-    };
-    let seen = |n: usize, filter: &str| lab.capture(&format!("in{n}"), &format!("in{n}"), filter);
-    // Either may have been taken for down while it was set up; from here on the one in use stays.
-    wait_for(CONVERGE, "both functions", || {
-        let status = lab.sb("--bare --columns=status list service_monitor");
-        let all: Vec<&str> = status.split_whitespace().collect();
-        ensure(all == ["online"; 2], status.clone())
-    });
-    lab.ready();
-    let first = lab.nb("--bare --columns=network_function_active list network_function_group");
-    let first: usize = match lab
-        .nb(&format!("get network_function {} name", first.trim()))
-        .trim()
-    {
-        "nf1" => 1,
-        _ => 2,
-    };
-    for n in [first, 3 - first] {
-        active(&format!("nf{n}"));
-        let wire = seen(n, "tcp port 8080");
-        wait_for(CONVERGE, "a connection through the function", || {
-            let answer = ask(&lab, "p1", "tcp", "10.0.0.2:8080", 1).concat();
-            let packets = wire.packets();
-            let heard = |way| packets.iter().any(|packet| packet.contains(way));
-            let both = heard("> 10.0.0.2.8080") && heard("10.0.0.2.8080 > 10.0.0.1.");
-            ensure(
-                answer == "p2 10.0.0.1" && both,
-                format!("{answer}\n{packets:?}"),
-            )
-        });
-        // Other traffic goes its own way.
-        lab.reaches("p1", "10.0.0.2");
-        lab.vm_run(&format!("in{n}"), &format!("ip link set in{n} nomaster"))
-            .ok();
-    }
-    active("");
-    let silent = ask(&lab, "p1", "tcp", "10.0.0.2:8080", 1).concat();
-    assert_eq!(silent, "silence");
-    lab.nb("set network_function_group group fallback=fail-open");
-    lab.ready();
-    until(&lab, "p1", "tcp", "10.0.0.2:8080", |answer| {
-        answer.starts_with("p2")
-    });
 }

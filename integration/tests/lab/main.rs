@@ -17,6 +17,7 @@ mod external;
 mod failover;
 mod flood;
 mod forwarding;
+mod functions;
 mod health;
 mod lb;
 mod lb_distributed;
@@ -166,7 +167,8 @@ scenarios! { @ of_our_controller_alone WEFT_CONTROLLER
 // (26.03), network functions (25.09): neither stock program knows it.
 scenarios! { @ newer_than_stock WEFT
     dhcp: a_router_passes_questions_on;
-    health: ports_are_checked backends_are_checked_from_their_router traffic_goes_through_network_functions;
+    health: ports_are_checked backends_are_checked_from_their_router;
+    functions: traffic_goes_through_network_functions functions_get_copies functions_on_a_physical_network;
     qos: queues_of_a_physical_network;
     mirror: local_mirrors logical_mirrors;
     acl_more: a_virtual_router_behind_a_port;

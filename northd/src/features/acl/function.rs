@@ -3,7 +3,8 @@
 //!
 //! Guarantees: what an ACL with a `network_function_group` allows goes to the group's function in use, and so do the replies,
 //! the other way round; what comes out of the function goes on as if nothing had been, and is not tracked there. A function
-//! is used while its health check does not say that it is down, and the one in use stays in use as long. Without a usable one
+//! is used while its ports are up and its health check does not say that it is down, and the one in use stays in use as long;
+//! of one that gets copies nothing comes back, so that only the port counts by which it gets them. Without a usable one
 //! packets pass if the group is `fail-open` or gets copies, else they are dropped. Change of the function in use costs some
 //! flows of the group, however many ACLs name it.
 //!
@@ -116,10 +117,17 @@ struct Function {
     id: u8,
     inport: Uuid,
     outport: Option<Uuid>,
-    usable: bool,
+    /// Packets to its first port arrive.
+    receives: bool,
+    /// As far as is known they come out of the other again.
+    passes: bool,
 }
 
 impl Function {
+    fn usable(&self, copies: bool) -> bool {
+        self.receives && (copies || self.passes)
+    }
+
     /// Sends a packet to one of its ports.
     fn deliver(stage: Stage, port: &Str) -> Vec<Action> {
         let to = Action::set(field::OUTPORT, port);
@@ -191,13 +199,21 @@ impl Feature for Functions {
                 true
             })
         });
+        let (inport, outport) = (*row.inport(), *row.outport());
         cx.publish(Function {
             id: u8::try_from(*row.id()).unwrap_or(0),
-            inport: *row.inport(),
-            outport: *row.outport(),
-            usable: checked.unwrap_or(true),
+            inport,
+            outport,
+            receives: is_up(cx, inport),
+            passes: outport.is_some_and(|port| is_up(cx, port)) && checked.unwrap_or(true),
         });
     }
+}
+
+/// A chassis has the port and is ready.
+fn is_up(cx: &Cx<'_>, port: Uuid) -> bool {
+    cx.lsp(port)
+        .is_some_and(|row| !cx.by_name(ByName::BoundUp, row.name()).is_empty())
 }
 
 /// Has a function checked; whether it may be used by what is known so far.
@@ -283,8 +299,9 @@ impl Feature for Groups {
         let Some(row) = cx.function_group(key.row()) else {
             return;
         };
+        let copies = &**row.mode() == "vtap";
         let function = |uuid: &Uuid| cx.value::<Function>(Functions::ID, Key::Row(*uuid));
-        let usable = |uuid: &Uuid| function(uuid).filter(|function| function.usable);
+        let usable = |uuid: &Uuid| function(uuid).filter(|function| function.usable(copies));
         let in_use = row.network_function_active().iter();
         let in_use = in_use.filter(|uuid| row.network_function().contains(uuid));
         let mut candidates = in_use.chain(row.network_function().iter());
@@ -293,7 +310,6 @@ impl Feature for Groups {
             key.row(),
             active.as_ref().map(|(uuid, _)| *uuid),
         ));
-        let copies = &**row.mode() == "vtap";
         let group = Group {
             active: active.map(|(_, function)| function),
             copies,
@@ -379,7 +395,7 @@ impl Feature for Replies {
         let Some(first) = groups.first() else { return };
         let copies = groups.iter().all(|group| group.copies);
         // Replies of a function that is down go through the one that is used instead.
-        let target = match own.usable {
+        let target = match own.usable(copies) {
             true => Some(own.clone()),
             false => first.active.clone(),
         };
@@ -461,6 +477,8 @@ mod tests {
         bed: Bed,
         functions: [Uuid; 2],
         group: Uuid,
+        /// `in1`, `out1`, `in2`, `out2`.
+        bindings: Vec<Uuid>,
     }
 
     /// `p` on a switch with an ACL, and two functions.
@@ -475,9 +493,12 @@ mod tests {
         let switch = bed.switch("sw");
         bed.port(switch, "p", |_| ());
         let check = bed.insert(nb::NetworkFunctionHealthCheck::default());
+        let mut bindings = Vec::new();
         let functions = [1, 2].map(|n| {
             let [inport, outport] = ["in", "out"].map(|way| {
-                bed.port(switch, &format!("{way}{n}"), |row| {
+                let name = format!("{way}{n}");
+                bindings.push(bed.insert_sb(binding(&name, true)));
+                bed.port(switch, &name, |row| {
                     row.options = map([("receive_multicast", "false")]);
                 })
             });
@@ -512,6 +533,15 @@ mod tests {
             bed,
             functions,
             group,
+            bindings,
+        }
+    }
+
+    fn binding(port: &str, up: bool) -> sb::PortBinding {
+        sb::PortBinding {
+            logical_port: port.into(),
+            up: Some(up),
+            ..Default::default()
         }
     }
 
@@ -576,5 +606,38 @@ mod tests {
     fn copies_leave_the_packet_on_its_way() {
         let mut scene = scene(|row| row.mode = "vtap".into());
         insta::assert_snapshot!(scene.bed.flows("clone"));
+    }
+    #[test]
+    fn a_function_needs_its_ports() {
+        for (mode, needed) in [("inline", [true, true]), ("vtap", [true, false])] {
+            let mut scene = scene(|row| row.mode = mode.into());
+            // What gets copies is not probed.
+            let [first, second] = scene.functions;
+            for (n, needed) in needed.into_iter().enumerate() {
+                let port = ["in1", "out1"][n];
+                let down = scene.bindings[n];
+                scene.bed.sb_put(down, binding(port, false));
+                let wanted = if needed { second } else { first };
+                assert_eq!(active(&mut scene), Some(wanted), "{mode} without {port}");
+                scene.bed.sb_put(down, binding(port, true));
+                assert_eq!(active(&mut scene), Some(first), "{mode} with {port}");
+            }
+            say(&mut scene, 1, "offline");
+            let wanted = if mode == "vtap" { first } else { second };
+            assert_eq!(active(&mut scene), Some(wanted), "{mode}: the check");
+        }
+    }
+
+    #[test]
+    fn without_anybody_to_copy_for_packets_go_on() {
+        let mut scene = scene(|row| row.mode = "vtap".into());
+        for (n, port) in [(0, "in1"), (2, "in2")] {
+            let down = scene.bindings[n];
+            scene.bed.sb_put(down, binding(port, false));
+        }
+        assert_eq!(active(&mut scene), None);
+        assert_eq!(scene.bed.flows("clone"), "");
+        let pass = scene.bed.flows("ls_in_arp_rsp 195");
+        assert!(pass.contains("reg8[0..7] == 7"), "{pass}");
     }
 }
