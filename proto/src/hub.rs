@@ -94,6 +94,18 @@ impl Hub {
         }
     }
 
+    /// One line per diagnostic, for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let line = |d: &Diagnostic| {
+            format!(
+                "{} {} {} {}: {}\n",
+                d.table, d.row, d.uuid, d.column, d.reason
+            )
+        };
+        self.list().iter().map(line).collect()
+    }
+
     /// Takes note of what the server of a database lacks, in place of what it lacked before; true if that is something new
     /// to tell.
     pub fn lacks(&self, database: &str, version: &str, missing: &[String]) -> bool {

@@ -25,3 +25,21 @@ pub mod v1 {
 pub use hub::Hub;
 pub use listen::{Listen, ListenError, Listener, bind, connect};
 pub use service::{Source, serve};
+
+use std::time::Instant;
+
+/// What is known of a connection, whatever is at its other end; the rest is for the caller to fill in.
+#[must_use]
+pub fn connection(role: &str, connected: bool, since: Option<Instant>) -> v1::Connection {
+    let state = match connected {
+        true => v1::ConnectionState::Connected,
+        false => v1::ConnectionState::Connecting,
+    };
+    let elapsed = since.map_or(0, |since| since.elapsed().as_millis());
+    v1::Connection {
+        role: role.to_owned(),
+        state: state as i32,
+        since_ms: u64::try_from(elapsed).unwrap_or(u64::MAX),
+        ..v1::Connection::default()
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -250,42 +249,17 @@ impl Report {
 
     /// One line per diagnostic.
     pub fn diagnostics_text(&self) -> String {
-        let mut text = String::new();
-        for d in self.hub.list() {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "{} {} {} {}: {}",
-                d.table, d.row, d.uuid, d.column, d.reason
-            );
-        }
-        text
+        self.hub.text()
     }
 }
 
 fn connection(role: &str, handle: &Handle) -> v1::Connection {
     let status = handle.status();
     v1::Connection {
-        role: role.to_string(),
-        remote: status
-            .remote
-            .map(|remote| remote.to_string())
-            .unwrap_or_default(),
-        state: state(status.connected) as i32,
+        remote: status.remote.map(|r| r.to_string()).unwrap_or_default(),
         last_error: status.last_error.unwrap_or_default(),
-        since_ms: status.since.map_or(0, elapsed_ms),
         protocol: status.schema_version,
-    }
-}
-
-fn elapsed_ms(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn state(connected: bool) -> v1::ConnectionState {
-    match connected {
-        true => v1::ConnectionState::Connected,
-        false => v1::ConnectionState::Connecting,
+        ..weft_proto::connection(role, status.connected, status.since)
     }
 }
 
@@ -295,13 +269,12 @@ impl weft_proto::Source for Report {
         let mut connections = vec![connection("open_vswitch", &self.vs)];
         connections.extend(inner.sb.as_ref().map(|sb| connection("southbound", sb)));
         if !inner.bridge.is_empty() {
+            let (up, since) = (inner.bridge_error.is_none(), inner.bridge_since);
             connections.push(v1::Connection {
-                role: "openflow".to_string(),
                 remote: inner.bridge.clone(),
-                state: state(inner.bridge_error.is_none()) as i32,
                 last_error: inner.bridge_error.clone().unwrap_or_default(),
-                since_ms: elapsed_ms(inner.bridge_since),
                 protocol: "OpenFlow 1.5".to_string(),
+                ..weft_proto::connection("openflow", up, Some(since))
             });
         }
         let engine = self

@@ -197,33 +197,16 @@ impl Report {
 
     /// One line per complaint.
     pub fn diagnostics_text(&self) -> String {
-        let mut text = String::new();
-        for d in self.hub.list() {
-            let _ = writeln!(
-                text,
-                "{} {} {} {}: {}",
-                d.table, d.row, d.uuid, d.column, d.reason
-            );
-        }
-        text
+        self.hub.text()
     }
 
     fn connection(role: &str, handle: &Handle) -> v1::Connection {
         let status = handle.status();
-        let state = if status.connected {
-            v1::ConnectionState::Connected
-        } else {
-            v1::ConnectionState::Connecting
-        };
         v1::Connection {
-            role: role.to_owned(),
             remote: status.remote.map(|r| r.to_string()).unwrap_or_default(),
-            state: state as i32,
             last_error: status.last_error.unwrap_or_default(),
-            since_ms: status
-                .since
-                .map_or(0, |since| since.elapsed().as_millis() as u64),
             protocol: status.schema_version,
+            ..weft_proto::connection(role, status.connected, status.since)
         }
     }
 }

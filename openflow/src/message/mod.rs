@@ -201,26 +201,9 @@ impl Message {
     /// # Errors
     /// When it does not fit in OpenFlow's 65535 bytes; `out` is then as before.
     pub fn encode(&self, xid: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let start = out.len();
-        out.u8(VERSION);
-        out.u8(self.kind());
-        out.u16(0);
-        out.u32(xid);
-        let inner = self.encode_body(xid, out);
-        let len = out.len() - start;
-        if let Err(e) = inner.and(if len > usize::from(u16::MAX) {
-            Err(EncodeError::TooLong {
-                what: "message",
-                len,
-            })
-        } else {
-            Ok(())
-        }) {
-            out.truncate(start);
-            return Err(e);
-        }
-        out.patch_len(start + 2, start);
-        Ok(())
+        framed("message", self.kind(), xid, out, |out| {
+            self.encode_body(xid, out)
+        })
     }
 
     fn kind(&self) -> u8 {
@@ -483,26 +466,36 @@ pub(crate) fn encode_bundle_add(
     xid: u32,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
+    framed("bundle-add", 34, xid, out, |out| {
+        out.u32(bundle);
+        out.zeros(2);
+        out.u16(flags);
+        message.encode(xid, out)
+    })
+}
+
+/// A header and what `body` appends behind it; `out` is as before if that fails or the whole is too long for a header to say.
+fn framed(
+    what: &'static str,
+    kind: u8,
+    xid: u32,
+    out: &mut Vec<u8>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
     let start = out.len();
     out.u8(VERSION);
-    out.u8(34);
+    out.u8(kind);
     out.u16(0);
     out.u32(xid);
-    out.u32(bundle);
-    out.zeros(2);
-    out.u16(flags);
-    let inner = message.encode(xid, out);
+    let inner = body(out);
     let len = out.len() - start;
-    if let Err(e) = inner.and(if len > usize::from(u16::MAX) {
-        Err(EncodeError::TooLong {
-            what: "bundle-add",
-            len,
-        })
-    } else {
-        Ok(())
-    }) {
+    let fits = match len > usize::from(u16::MAX) {
+        true => Err(EncodeError::TooLong { what, len }),
+        false => Ok(()),
+    };
+    if let Err(error) = inner.and(fits) {
         out.truncate(start);
-        return Err(e);
+        return Err(error);
     }
     out.patch_len(start + 2, start);
     Ok(())
