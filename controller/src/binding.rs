@@ -157,11 +157,7 @@ fn binding(cx: &Cx<'_, Controller>, key: Key) {
         return;
     };
     let found = locate(cx, &me, row, 0);
-    if let Found {
-        place, seeds: true, ..
-    } = &found
-        && place.is_here()
-    {
+    if found.seeds {
         cx.demand(SEED.id(), Key::Row(*row.datapath()));
     }
     demand_consequences(cx, row, &found.place);
@@ -225,7 +221,7 @@ struct Found {
     place: Place,
     /// Its interface, if it has one, and whether the southbound should name us; none for ports that are not claimed.
     claim: Option<(Option<Uuid>, Role)>,
-    /// Whether its being here makes its datapath local.
+    /// Whether its being here, or that it may have to be, makes its datapath local.
     seeds: bool,
     /// The address that others should send to for it, if that is said.
     encap_ip: Option<Str>,
@@ -297,14 +293,23 @@ fn locate<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth:
         "l3gateway" if names_us(row.options().get("l3gateway-chassis"), me) => {
             Found::claimed(Place::HereLogical, None, Role::Main)
         }
-        kind @ ("chassisredirect" | "external") => match gateway(cx, me, row) {
-            Some(chassis) if Some(chassis) == me.chassis => {
-                Found::claimed(Place::HereLogical, None, Role::Main)
+        kind @ ("chassisredirect" | "external") => {
+            let members = candidates(cx, row);
+            let place = match ha::active(cx, me, &members) {
+                Some(chassis) if Some(chassis) == me.chassis => {
+                    return Found::claimed(Place::HereLogical, None, Role::Main);
+                }
+                // At once, not only when the new gateway has told the southbound.
+                Some(chassis) if kind == "chassisredirect" => Place::Remote(chassis),
+                _ => elsewhere(me, row),
+            };
+            // Who may have to step in has the flows beforehand.
+            let stands_by = me.chassis.is_some_and(|own| members.contains(&own));
+            Found {
+                seeds: stands_by,
+                ..Found::unclaimed(place)
             }
-            // At once, not only when the new gateway has told the southbound.
-            Some(chassis) if kind == "chassisredirect" => Found::unclaimed(Place::Remote(chassis)),
-            _ => Found::unclaimed(elsewhere(me, row)),
-        },
+        }
         _ => Found::unclaimed(elsewhere(me, row)),
     }
 }
@@ -539,24 +544,18 @@ fn tag(row: PortRef<'_, '_, '_>) -> Option<u16> {
         .filter(|tag| (1..4096).contains(tag))
 }
 
-/// The chassis that should have a chassisredirect or external port, as far as this one can tell.
-fn gateway<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>) -> Option<Uuid> {
+/// The chassis that may have a chassisredirect or external port, the preferred first.
+fn candidates<'y>(cx: &Cx<'y, Controller>, row: PortRef<'_, '_, 'y>) -> Vec<Uuid> {
+    if let Some(group) = *row.ha_chassis_group() {
+        return ha::members(cx, group);
+    }
     let (rec, sb) = (cx.sb_rec(), cx.sb());
-    let members = match *row.ha_chassis_group() {
-        Some(group) => ha::members(cx, group),
-        None => {
-            let rows = row
-                .gateway_chassis()
-                .iter()
-                .filter_map(|&member| sb.gateway_chassis.tracked(member, &rec));
-            ha::in_order(
-                cx,
-                rows.filter_map(|m| Some((*m.priority(), (*m.chassis())?)))
-                    .collect(),
-            )
-        }
-    };
-    ha::active(cx, me, &members)
+    let rows = row
+        .gateway_chassis()
+        .iter()
+        .filter_map(|&member| sb.gateway_chassis.tracked(member, &rec));
+    let rows = rows.filter_map(|m| Some((*m.priority(), (*m.chassis())?)));
+    ha::in_order(cx, rows.collect())
 }
 
 pub(crate) fn port_diagnostic(

@@ -1,5 +1,5 @@
-//! Which datapaths matter on this chassis: those with a port bound here, and all that a packet can reach from them
-//! through patch ports.
+//! Which datapaths matter on this chassis: those with a port bound here or a gateway port for which this chassis stands by,
+//! and all that a packet can reach from them through patch ports, but for what is behind the gateway ports of others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::index::Index;
 use crate::program::{Controller, Diagnostic, Key, Read};
 use crate::zones::DATAPATH_ZONES;
 
-/// Exists for every datapath that has a port bound here (its ports demand it); keyed by datapath.
+/// Exists for every datapath that has a port bound here, or one that may have to be (its ports demand it); keyed by datapath.
 pub const SEED: Kind<Controller> = Kind::pure("datapath-seed", &[], |cx, _| cx.publish(()));
 /// Where a patch port leads; publishes [`Link`]; keyed by port binding.
 pub const LINK: Kind<Controller> = Kind::pure("link", &["me", "binding"], link);
@@ -100,8 +100,8 @@ fn link(cx: &Cx<'_, Controller>, key: Key) {
     });
 }
 
-/// Whether all packets to a distributed gateway port go to one other chassis, so that what lies behind it is of no
-/// concern here.
+/// Whether all packets to a distributed gateway port go to other chassis, so that what lies behind it is of no concern here:
+/// this one can never be its gateway. (One that can keeps everything ready, whether it is the active one or not.)
 fn redirected_elsewhere(cx: &Cx<'_, Controller>, redirect: Option<&str>) -> bool {
     let rec = cx.sb_rec();
     let sb = cx.sb();
@@ -114,20 +114,19 @@ fn redirected_elsewhere(cx: &Cx<'_, Controller>, redirect: Option<&str>) -> bool
     if !row.options().flag("always-redirect", false) {
         return false;
     }
-    let Some(group) = row
-        .ha_chassis_group()
-        .and_then(|group| sb.ha_chassis_group.tracked(group, &rec))
-    else {
+    let (Some(me), Some(group)) = (
+        cx.value::<Me>(ME.id(), Key::Global),
+        row.ha_chassis_group()
+            .and_then(|group| sb.ha_chassis_group.tracked(group, &rec)),
+    ) else {
         return false;
     };
-    let [only] = **group.ha_chassis() else {
-        return false;
+    let is_me = |member: &Uuid| {
+        let member = sb.ha_chassis.tracked(*member, &rec);
+        member.is_some_and(|m| m.chassis().is_some() && *m.chassis() == me.chassis)
     };
-    let Some(me) = cx.value::<Me>(ME.id(), Key::Global) else {
-        return false;
-    };
-    let member = sb.ha_chassis.tracked(only, &rec);
-    member.is_some_and(|m| m.chassis().is_some() && *m.chassis() != me.chassis)
+    let members = group.ha_chassis();
+    !members.is_empty() && !members.iter().any(is_me)
 }
 
 /// The datapaths reachable from the seeds. Only links of datapaths that are reached are looked at, so what lies beyond
@@ -207,4 +206,192 @@ fn local(cx: &Cx<'_, Controller>, key: Key) {
         key: tunnel_key,
         is_router,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_ovsdb::model::{Map, RowUpdate, Str};
+    use weft_schemas::{sb, vs};
+
+    use super::*;
+    use crate::core::Core;
+    use crate::program::Settings;
+
+    const fn id(sort: u32, n: u32) -> Uuid {
+        Uuid((sort as u128) << 96 | n as u128)
+    }
+
+    const BRIDGE: Uuid = id(9, 1);
+    /// Switch, router, the switch behind the router's gateway port.
+    const DATAPATHS: [Uuid; 3] = [id(1, 1), id(1, 2), id(1, 3)];
+    const CHASSIS: [Uuid; 3] = [id(2, 1), id(2, 2), id(2, 3)];
+    const GROUP: Uuid = id(3, 1);
+    const REDIRECT: Uuid = id(4, 9);
+
+    fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
+        Map::from_iter(pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v))))
+    }
+
+    fn binding(n: u32, name: &str, kind: &str, dp: usize, options: &[(&str, &str)]) -> sb::Update {
+        let row = sb::PortBinding {
+            logical_port: name.into(),
+            type_: kind.into(),
+            datapath: DATAPATHS[dp],
+            tunnel_key: i64::from(n),
+            options: map(options),
+            ..Default::default()
+        };
+        RowUpdate::insert(id(4, n), row).into()
+    }
+
+    fn redirect(always: bool) -> sb::PortBinding {
+        sb::PortBinding {
+            logical_port: "cr-r-out".into(),
+            type_: "chassisredirect".into(),
+            datapath: DATAPATHS[1],
+            tunnel_key: 9,
+            options: map(if always {
+                &[("always-redirect", "true")]
+            } else {
+                &[]
+            }),
+            ha_chassis_group: Some(GROUP),
+            ..Default::default()
+        }
+    }
+
+    /// `vm` on `in`; the router `r`, its gateway port `r-out`; `far` on `out`. These of the ports are here.
+    fn core(here: &[&str]) -> Core {
+        let mut core = Core::new(Settings::default()).unwrap();
+        let settings = [
+            ("system-id", "c0"),
+            ("ovn-encap-type", "geneve"),
+            ("ovn-encap-ip", "1.1.1.1"),
+        ];
+        let numbers = 1..=here.len() as u32;
+        let root = vs::OpenVswitch {
+            bridges: [BRIDGE].into(),
+            external_ids: map(&settings),
+            ..Default::default()
+        };
+        let bridge = vs::Bridge {
+            name: "br-int".into(),
+            ports: numbers.clone().map(|n| id(7, n)).collect(),
+            ..Default::default()
+        };
+        let mut own: Vec<vs::Update> = vec![
+            RowUpdate::insert(id(8, 1), root).into(),
+            RowUpdate::insert(BRIDGE, bridge).into(),
+        ];
+        for (n, name) in numbers.zip(here) {
+            let port = vs::Port {
+                name: (*name).into(),
+                interfaces: [id(6, n)].into(),
+                ..Default::default()
+            };
+            let iface = vs::Interface {
+                name: (*name).into(),
+                ofport: Some(i64::from(n)),
+                external_ids: map(&[("iface-id", *name)]),
+                ..Default::default()
+            };
+            own.push(RowUpdate::insert(id(7, n), port).into());
+            own.push(RowUpdate::insert(id(6, n), iface).into());
+        }
+        core.apply_vs(own, false);
+        let mut rows: Vec<sb::Update> = Vec::new();
+        for (n, uuid) in CHASSIS.iter().enumerate() {
+            let row = sb::Chassis {
+                name: format!("c{n}").into(),
+                ..Default::default()
+            };
+            rows.push(RowUpdate::insert(*uuid, row).into());
+        }
+        for (n, uuid) in DATAPATHS.iter().enumerate() {
+            let row = sb::DatapathBinding {
+                tunnel_key: n as i64 + 1,
+                ..Default::default()
+            };
+            rows.push(RowUpdate::insert(*uuid, row).into());
+        }
+        let gateway = [("peer", "out-r"), ("chassis-redirect-port", "cr-r-out")];
+        rows.extend([
+            binding(1, "vm", "", 0, &[]),
+            binding(2, "in-r", "patch", 0, &[("peer", "r-in")]),
+            binding(3, "r-in", "patch", 1, &[("peer", "in-r")]),
+            binding(4, "r-out", "patch", 1, &gateway),
+            binding(5, "out-r", "patch", 2, &[("peer", "r-out")]),
+            binding(6, "far", "", 2, &[]),
+            RowUpdate::insert(REDIRECT, redirect(true)).into(),
+        ]);
+        core.apply_sb(rows, false);
+        core
+    }
+
+    /// Who can be the gateway; a member without a chassis is a host that is not there yet.
+    fn members(core: &mut Core, chassis: &[Option<usize>]) {
+        let mut rows: Vec<sb::Update> = Vec::new();
+        let uuids: Vec<Uuid> = (0..chassis.len()).map(|n| id(5, n as u32)).collect();
+        for (uuid, chassis) in uuids.iter().zip(chassis) {
+            let row = sb::HaChassis {
+                chassis: chassis.map(|n| CHASSIS[n]),
+                ..Default::default()
+            };
+            rows.push(RowUpdate::insert(*uuid, row).into());
+        }
+        let group = sb::HaChassisGroup {
+            name: "g".into(),
+            ha_chassis: uuids.into_iter().collect(),
+            ..Default::default()
+        };
+        rows.push(RowUpdate::insert(GROUP, group).into());
+        core.apply_sb(rows, false);
+    }
+
+    fn local(core: &mut Core) -> Vec<usize> {
+        core.run();
+        let set = core.local_datapaths();
+        let is_local = |n: &usize| set.0.contains(&DATAPATHS[*n]);
+        (0..DATAPATHS.len()).filter(is_local).collect()
+    }
+
+    #[test]
+    fn what_is_behind_the_gateway_port_of_others_is_no_concern() {
+        let mut core = core(&["vm"]);
+        let all = vec![0, 1, 2];
+        assert_eq!(local(&mut core), all, "no group yet");
+        for (chassis, wanted) in [
+            (&[][..], &all[..]),
+            (&[Some(1)], &[0, 1]),
+            (&[Some(1), Some(2)], &[0, 1]),
+            (&[Some(1), None], &[0, 1]),
+            (&[Some(1), Some(0)], &all),
+            (&[Some(0)], &all),
+        ] {
+            members(&mut core, chassis);
+            assert_eq!(local(&mut core), wanted, "{chassis:?}");
+        }
+        members(&mut core, &[Some(1)]);
+        let update = |always| vec![RowUpdate::insert(REDIRECT, redirect(always)).into()];
+        core.apply_sb(update(false), false);
+        assert_eq!(local(&mut core), all, "not everything is redirected");
+        core.apply_sb(update(true), false);
+        assert_eq!(local(&mut core), [0, 1]);
+    }
+
+    #[test]
+    fn what_is_here_behind_it_is() {
+        let mut core = core(&["vm", "far"]);
+        members(&mut core, &[Some(1)]);
+        assert_eq!(local(&mut core), [0, 1, 2]);
+    }
+
+    #[test]
+    fn who_stands_by_has_everything_ready() {
+        let mut core = core(&[]);
+        members(&mut core, &[Some(1)]);
+        assert_eq!(local(&mut core), [0_usize; 0]);
+        members(&mut core, &[Some(1), Some(0)]);
+        assert_eq!(local(&mut core), [0, 1, 2]);
+    }
 }

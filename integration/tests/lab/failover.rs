@@ -9,6 +9,7 @@ use weft_integration::wait::ensure;
 use weft_integration::{Impls, Lab, wait_for};
 
 use crate::nat;
+use crate::node_gateways::knows;
 
 /// Router port with two gateways, h2 before h3, quick BFD; `out` is reached by h2 and by h3 alike.
 fn lab(impls: Impls) -> Lab {
@@ -80,6 +81,10 @@ fn lost(lab: &Lab, what: &str, event: impl FnOnce(), gateway: &str) -> u32 {
 pub fn the_gateway_host_dies_and_returns(impls: Impls) {
     let lab = lab(impls);
     watched(&lab, &["h1", "h2", "h3"]);
+    // The stand-in has everything ready, others know nothing of the outside.
+    for (host, behind) in [("h1", None), ("h2", Some("ext")), ("h3", Some("ext"))] {
+        knows(&lab, host, &["ext"], behind.as_slice());
+    }
     let dying = lost(&lab, "host dies", || lab.host_dies("h2"), "h3");
     assert!(dying > 0 && Duration::from_millis(50) * dying < Duration::from_secs(5));
     let returning = lost(&lab, "host returns", || lab.host_returns("h2"), "h2");

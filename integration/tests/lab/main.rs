@@ -29,6 +29,7 @@ mod mtu;
 mod multicast;
 mod nat;
 mod neighbors;
+mod node_gateways;
 mod outside;
 mod pd;
 mod plug;
@@ -71,6 +72,7 @@ scenarios! {
         same_addresses_on_two_switches_never_meet a_port_moves_between_hosts a_host_dies_and_returns
         unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged
         a_localport_stays_on_its_host a_disabled_port_is_silent addresses_are_given_out;
+    node_gateways: nodes_behind_their_gateway_ports;
     routing: three_hosts_three_subnets three_subnets_over_vxlan a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
     lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend

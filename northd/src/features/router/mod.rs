@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod advert;
 pub mod bfd;
+pub mod central;
 pub mod chain;
 pub mod common;
 pub mod delegation;
@@ -39,6 +40,8 @@ pub const KINDS: &[Entry] = &[
     pure::<port::Ports>(),
     pure::<gateway::GatewayPorts>(),
     pure::<gateway::Redirect>(),
+    pure::<central::Spread>(),
+    pure::<central::Central>(),
     pure::<nat::Nat>(),
     pure::<nat::force::Force>(),
     pure::<common::Common>(),

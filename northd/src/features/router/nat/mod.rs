@@ -23,6 +23,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use self::rule::{Place, Rule};
+use super::central;
 use super::gateway::GatewayPorts;
 use super::port::{self, RouterPort};
 use super::routable;
@@ -50,6 +51,9 @@ impl Feature for Nat {
         snat::write(&writer);
         loopback::write(&writer);
         outside::write(&writer);
+        if let Place::Inner(gateway, ..) = &rule.place {
+            cx.demand(central::Spread::ID, Key::Row(gateway.uuid));
+        }
         if let (true, Some(port)) = (rule.routed, rule.place.port()) {
             let mac = match &rule.place {
                 Place::Inner(_, mac, _) => *mac,
