@@ -131,44 +131,10 @@ fn acls(cx: &Cx<'_>, table: &str, owner: Uuid) -> Vec<(Uuid, Row)> {
 
 fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
     let (table, owner) = owner(cx)?;
-    let direction = direction(cx.arg(1))?;
-    let priority = parse_priority(cx.arg(2))?;
-    let (match_, action) = (cx.arg(3), cx.arg(4));
-    if !ACTIONS.contains(&action) {
-        return fail(format!(
-            "{action}: action must be one of \"allow\", \"allow-related\", \"allow-stateless\", \"drop\", \
-             \"reject\", and \"pass\""
-        ));
-    }
-    check_match(match_)?;
-    references::warn(cx.db, match_);
-    let tier = cx.value("--tier").map(tier).transpose()?;
-    let severity = cx.value("--severity");
-    if let Some(severity) = severity.filter(|severity| !SEVERITIES.contains(severity)) {
-        return fail(format!("bad severity: {severity}"));
-    }
-    let label = cx
-        .value("--label")
-        .map(|text| label(text, action))
-        .transpose()?;
-    let functions = match cx.args.get(5) {
-        Some(name) => Some(function::group(cx, name)?),
-        None => None,
-    };
-    let mut samples = Vec::new();
-    for (option, column) in [
-        ("--sample-new", "sample_new"),
-        ("--sample-est", "sample_est"),
-    ] {
-        if let Some(text) = cx.value(option).map(str::to_owned) {
-            let found = records::find(cx, SAMPLE, &text)?;
-            let sample = found.ok_or_else(|| not_found("sample", &text))?;
-            samples.push((column, sample));
-        }
-    }
+    let asked = asked(cx)?;
     let same = |row: &Row| {
         (row.str("direction"), row.int("priority"), row.str("match"))
-            == (direction, Some(priority), match_)
+            == (asked.direction, Some(asked.priority), cx.arg(3))
     };
     if acls(cx, table, owner).iter().any(|(_, row)| same(row)) {
         if cx.has("--may-exist") {
@@ -181,12 +147,73 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
         ));
     }
     let acl = cx.db.insert(ACL, None)?;
-    cx.db
-        .set(ACL, acl, "priority", Datum::one(Atom::Integer(priority)))?;
+    write(cx, acl, asked)?;
+    cx.db.add_ref(table, owner, "acls", acl)
+}
+
+/// What the arguments and options of `acl-add` say, where it is more than a text to be copied.
+struct Asked {
+    direction: &'static str,
+    priority: i64,
+    /// What options say, by column.
+    columns: Vec<(&'static str, Atom)>,
+}
+
+fn asked(cx: &mut Cx<'_>) -> Result<Asked, Error> {
+    let direction = direction(cx.arg(1))?;
+    let priority = parse_priority(cx.arg(2))?;
+    let (match_, action) = (cx.arg(3), cx.arg(4));
+    if !ACTIONS.contains(&action) {
+        return fail(format!(
+            "{action}: action must be one of \"allow\", \"allow-related\", \"allow-stateless\", \"drop\", \
+             \"reject\", and \"pass\""
+        ));
+    }
+    check_match(match_)?;
+    references::warn(cx.db, match_);
+    let mut columns = Vec::new();
+    if let Some(text) = cx.value("--tier") {
+        columns.push(("tier", Atom::Integer(tier(text)?)));
+    }
+    let severity = cx.value("--severity");
+    if let Some(severity) = severity.filter(|severity| !SEVERITIES.contains(severity)) {
+        return fail(format!("bad severity: {severity}"));
+    }
+    if let Some(text) = cx.value("--label") {
+        columns.push(("label", Atom::Integer(label(text, action)?)));
+    }
+    if let Some(name) = cx.args.get(5) {
+        let group = function::group(cx, name)?;
+        columns.push(("network_function_group", Atom::Uuid(group)));
+    }
+    for (option, column) in [
+        ("--sample-new", "sample_new"),
+        ("--sample-est", "sample_est"),
+    ] {
+        if let Some(text) = cx.value(option).map(str::to_owned) {
+            let found = records::find(cx, SAMPLE, &text)?;
+            let sample = found.ok_or_else(|| not_found("sample", &text))?;
+            columns.push((column, Atom::Uuid(sample)));
+        }
+    }
+    let log = ["--log", "--severity", "--name", "--meter"]
+        .into_iter()
+        .any(|option| cx.has(option));
+    columns.push(("log", Atom::Boolean(log)));
+    Ok(Asked {
+        direction,
+        priority,
+        columns,
+    })
+}
+
+fn write(cx: &mut Cx<'_>, acl: Uuid, asked: Asked) -> Result<(), Error> {
+    let priority = Datum::one(Atom::Integer(asked.priority));
+    cx.db.set(ACL, acl, "priority", priority)?;
     for (column, value) in [
-        ("direction", direction),
-        ("match", match_),
-        ("action", action),
+        ("direction", asked.direction),
+        ("match", cx.arg(3)),
+        ("action", cx.arg(4)),
     ] {
         cx.db.set_str(ACL, acl, column, value)?;
     }
@@ -199,31 +226,14 @@ fn add(cx: &mut Cx<'_>) -> Result<(), Error> {
             cx.db.set_str(ACL, acl, column, value)?;
         }
     }
-    let log = ["--log", "--severity", "--name", "--meter"]
-        .into_iter()
-        .any(|option| cx.has(option));
-    cx.db.set(ACL, acl, "log", Datum::one(Atom::Boolean(log)))?;
-    if let Some(label) = label {
-        cx.db
-            .set(ACL, acl, "label", Datum::one(Atom::Integer(label)))?;
+    for (column, value) in asked.columns {
+        cx.db.set(ACL, acl, column, Datum::one(value))?;
     }
-    if let Some(group) = functions {
-        let group = Datum::one(Atom::Uuid(group));
-        cx.db.set(ACL, acl, "network_function_group", group)?;
-    }
-    for (column, sample) in samples {
-        cx.db
-            .set(ACL, acl, column, Datum::one(Atom::Uuid(sample)))?;
-    }
-    if let Some(tier) = tier {
-        cx.db
-            .set(ACL, acl, "tier", Datum::one(Atom::Integer(tier)))?;
-    }
-    if direction == "from-lport" && cx.has("--apply-after-lb") {
+    if asked.direction == "from-lport" && cx.has("--apply-after-lb") {
         cx.db
             .set_key(ACL, acl, "options", "apply-after-lb", Some("true"))?;
     }
-    cx.db.add_ref(table, owner, "acls", acl)
+    Ok(())
 }
 
 fn tier(text: &str) -> Result<i64, Error> {

@@ -342,6 +342,49 @@ impl Trace<'_> {
         });
     }
 
+    /// The calls that ask for neighbours: takes the known address, or gives whether it is known; with a third argument,
+    /// whether it is known to be that.
+    fn neighbour(
+        &self,
+        frame: &mut Frame<'_>,
+        name: CallName,
+        [port, ip]: [Field; 2],
+        wanted: Option<Field>,
+    ) -> Option<bool> {
+        let key = frame.packet.get(port) as u32;
+        let datapath = &self.model.datapaths[frame.at.dp];
+        let found = datapath
+            .neighbour(key, address(frame.packet, ip))
+            .map(mac_bits);
+        if matches!(name, CallName::GetArp | CallName::GetNd) {
+            let bits = found.unwrap_or(0);
+            frame.action(match found {
+                Some(_) => format!("/* MAC binding to {}. */", mac(bits)),
+                None => "/* No MAC binding. */".to_string(),
+            });
+            frame.packet.set(field::ETH_DST, bits);
+            frame.effect(format!("eth.dst = {}", mac(bits)));
+            return None;
+        }
+        let Some(wanted) = wanted else {
+            frame.action(match found {
+                Some(_) => "/* MAC binding found. */",
+                None => "/* lookup failed - No MAC binding. */",
+            });
+            return Some(found.is_some());
+        };
+        let found = found.filter(|bits| *bits == frame.packet.get(wanted));
+        frame.action(match found {
+            // The stock tool shows the destination's address here, whatever was looked up.
+            Some(_) => format!(
+                "/* MAC binding to {} found. */",
+                mac(frame.packet.get(field::ETH_DST))
+            ),
+            None => "/* lookup failed - No MAC binding. */".to_string(),
+        });
+        Some(found.is_some())
+    }
+
     fn call(
         &mut self,
         frame: &mut Frame<'_>,
@@ -356,44 +399,19 @@ impl Trace<'_> {
         };
         let datapath = &self.model.datapaths[frame.at.dp];
         match (name, args) {
-            (CallName::GetArp | CallName::GetNd, [port, ip]) => {
-                let key = frame.packet.get(*port) as u32;
-                let found = datapath.neighbour(key, address(frame.packet, *ip));
-                let bits = found.map_or(0, mac_bits);
-                frame.action(match found {
-                    Some(_) => format!("/* MAC binding to {}. */", mac(bits)),
-                    None => "/* No MAC binding. */".to_string(),
-                });
-                frame.packet.set(field::ETH_DST, bits);
-                frame.effect(format!("eth.dst = {}", mac(bits)));
-            }
-            (CallName::LookupArp | CallName::LookupNd, [port, ip, wanted]) => {
-                let key = frame.packet.get(*port) as u32;
-                let found = datapath
-                    .neighbour(key, address(frame.packet, *ip))
-                    .map(mac_bits);
-                let found = found.filter(|bits| *bits == frame.packet.get(*wanted));
-                frame.action(match found {
-                    // The stock tool shows the destination's address here, whatever was looked up.
-                    Some(_) => format!(
-                        "/* MAC binding to {} found. */",
-                        mac(frame.packet.get(field::ETH_DST))
-                    ),
-                    None => "/* lookup failed - No MAC binding. */".to_string(),
-                });
-                store(frame, found.is_some().into());
-            }
-            (CallName::LookupArpIp | CallName::LookupNdIp, [port, ip]) => {
-                let key = frame.packet.get(*port) as u32;
-                let found = datapath
-                    .neighbour(key, address(frame.packet, *ip))
-                    .is_some();
-                frame.action(if found {
-                    "/* MAC binding found. */"
-                } else {
-                    "/* lookup failed - No MAC binding. */"
-                });
-                store(frame, found.into());
+            (
+                CallName::GetArp
+                | CallName::GetNd
+                | CallName::LookupArp
+                | CallName::LookupNd
+                | CallName::LookupArpIp
+                | CallName::LookupNdIp,
+                [port, ip, more @ ..],
+            ) => {
+                let found = self.neighbour(frame, name, [*port, *ip], more.first().copied());
+                found
+                    .into_iter()
+                    .for_each(|found| store(frame, found.into()));
             }
             (CallName::GetFdb | CallName::GetRemoteFdb, [address]) => {
                 let key = datapath.learned(bits_mac(frame.packet.get(*address)));

@@ -281,56 +281,15 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
     let v6 = options
         .get("address-family")
         .is_some_and(|f| &**f == "ipv6");
-    let proto = match row.protocol().as_deref() {
-        None => None,
-        Some("tcp") => Some(Proto::Tcp),
-        Some("udp") => Some(Proto::Udp),
-        Some("sctp") => Some(Proto::Sctp),
-        Some(other) => {
-            complain(
-                "protocol",
-                format!("\"{other}\" is none of tcp, udp, sctp: tcp is taken"),
-            );
-            None
-        }
-    };
-    let affinity = options.get("affinity_timeout").and_then(|text| match text.parse::<u32>() {
-        Ok(0) => None,
-        Ok(_) if template => {
-            complain(
-                "options:affinity_timeout",
-                "clients are not bound to backends that every chassis has its own of: no affinity".into(),
-            );
-            None
-        }
-        Ok(seconds) => Some(u16::try_from(seconds).unwrap_or(u16::MAX)),
-        Err(_) => {
-            complain(
-                "options:affinity_timeout",
-                format!("\"{text}\" is no number of seconds up to 65535: no affinity"),
-            );
-            None
-        }
-    });
-    let responder = match options.get("neighbor_responder").map(|v| &**v) {
-        Some("all") => Responder::All,
-        Some("none") => Responder::Nobody,
-        Some("reachable") if !template => Responder::Reachable,
-        None if !template => Responder::Reachable,
-        None => Responder::Nobody,
-        Some(other) => {
-            let taken = if template { "none" } else { "reachable" };
-            complain(
-                "options:neighbor_responder",
-                format!("\"{other}\" is not possible here: {taken} is taken"),
-            );
-            if template {
-                Responder::Nobody
-            } else {
-                Responder::Reachable
-            }
-        }
-    };
+    let proto = row
+        .protocol()
+        .as_deref()
+        .and_then(|text| protocol(text, &complain));
+    let affinity = options
+        .get("affinity_timeout")
+        .and_then(|text| affinity(text, template, &complain));
+    let responder = options.get("neighbor_responder").map(|v| &**v);
+    let responder = responder_of(responder, template, &complain);
     let reader = Reader {
         cx,
         row: &row,
@@ -367,12 +326,59 @@ fn read(cx: &Cx<'_>, uuid: Uuid) -> Option<Balancer> {
     })
 }
 
+/// Takes the column and what is wrong with it.
+type Complain<'a> = &'a dyn Fn(&'static str, String);
+
+fn protocol(text: &str, complain: Complain<'_>) -> Option<Proto> {
+    match text {
+        "tcp" => Some(Proto::Tcp),
+        "udp" => Some(Proto::Udp),
+        "sctp" => Some(Proto::Sctp),
+        other => {
+            let why = format!("\"{other}\" is none of tcp, udp, sctp: tcp is taken");
+            complain("protocol", why);
+            None
+        }
+    }
+}
+
+/// Seconds for which a client stays with its backend.
+fn affinity(text: &str, template: bool, complain: Complain<'_>) -> Option<u16> {
+    let why = match text.parse::<u32>() {
+        Ok(0) => return None,
+        Ok(seconds) if !template => return Some(u16::try_from(seconds).unwrap_or(u16::MAX)),
+        Ok(_) => "clients are not bound to backends that every chassis has its own of: no affinity"
+            .into(),
+        Err(_) => format!("\"{text}\" is no number of seconds up to 65535: no affinity"),
+    };
+    complain("options:affinity_timeout", why);
+    None
+}
+
+fn responder_of(text: Option<&str>, template: bool, complain: Complain<'_>) -> Responder {
+    let (default, called) = match template {
+        true => (Responder::Nobody, "none"),
+        false => (Responder::Reachable, "reachable"),
+    };
+    match text {
+        Some("all") => Responder::All,
+        Some("none") => Responder::Nobody,
+        None => default,
+        Some("reachable") if !template => default,
+        Some(other) => {
+            let why = format!("\"{other}\" is not possible here: {called} is taken");
+            complain("options:neighbor_responder", why);
+            default
+        }
+    }
+}
+
 type RowRef<'a, 'b> = nb::LoadBalancerRef<'a, crate::view::NbReads<'b>>;
 
 struct Reader<'a, 'b> {
     cx: &'a Cx<'b>,
     row: &'a RowRef<'a, 'b>,
-    complain: &'a dyn Fn(&'static str, String),
+    complain: Complain<'a>,
     /// A template, of this family.
     v6: Option<bool>,
     distributed: bool,

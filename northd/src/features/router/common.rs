@@ -35,6 +35,7 @@ impl Feature for Common {
         };
         admission_and_input(&flow);
         routing(&flow);
+        resolution(&flow);
         egress(&flow);
     }
 }
@@ -107,7 +108,10 @@ fn routing(flow: &impl Fn(Stage, u16, Expr, Vec<Action>)) {
         vec![set(pipeline::ECMP_GROUP, 0), Action::NEXT],
     );
     flow(Stage::LrInPolicyEcmp, 150, no_group(), vec![Action::NEXT]);
+}
 
+/// The next hop's MAC address: what is known, and a question if nothing is.
+fn resolution(flow: &impl Fn(Stage, u16, Expr, Vec<Action>)) {
     let next_hop4 = pipeline::NEXT_HOP_IP4.field();
     let next_hop6 = pipeline::NEXT_HOP_IP6.field();
     flow(

@@ -63,100 +63,87 @@ impl Feature for Learning {
             return;
         };
         let always = router.learns_from_requests;
-        let unless = |may: May| (!always).then_some(may);
         let flow = |stage, priority, match_, actions| {
             cx.flow(key.row(), stage, priority, match_, actions, None)
         };
+        lookups(always, &|priority, match_, actions| {
+            flow(Stage::LrInLookupNeighbor, priority, match_, actions);
+        });
+        let refreshes = ageing::refreshes(cx, key.row());
+        learning(always, refreshes, &|priority, match_, actions| {
+            flow(Stage::LrInLearnNeighbor, priority, match_, actions);
+        });
+    }
+}
 
-        let stage = Stage::LrInLookupNeighbor;
-        let reply = lookup(
-            LookupArp,
-            field::ARP_SPA,
-            field::ARP_SHA,
-            unless(May::Always),
-        );
-        flow(stage, 100, field::ARP_OP.eq(2), reply);
-        let advertised = lookup(
-            LookupNd,
-            field::ND_TARGET,
-            field::ND_TLL,
-            unless(May::Always),
-        );
-        flow(stage, 100, pred::ND_NA, advertised);
-        let asker = || unless(May::IfKnown(LookupNdIp, field::IP6_SRC));
-        flow(
-            stage,
-            100,
-            pred::ND_NS,
-            lookup(LookupNd, field::IP6_SRC, field::ND_SLL, asker()),
-        );
-        if !always {
-            // An unsolicited advertisement to everybody teaches no more than a request would.
-            let link_local: ipnet::Ipv6Net = "fe80::/10".parse().expect("a literal network");
-            let multicast: ipnet::Ipv6Net = "ff00::/8".parse().expect("a literal network");
-            let unsolicited = Expr::all([
-                pred::ND_NA,
-                field::IP6_SRC.within(link_local),
-                field::IP6_DST.within(multicast),
-            ]);
-            flow(
-                stage,
-                110,
-                unsolicited,
-                lookup(LookupNd, field::IP6_SRC, field::ND_TLL, asker()),
-            );
-        }
+/// What adds one flow to a stage.
+type Add<'a> = &'a dyn Fn(u16, Expr, Vec<Action>);
 
-        let stage = Stage::LrInLearnNeighbor;
-        let known = NEIGHBOR_KNOWN.field().eq(1);
-        let nothing_to_learn = if always {
-            known
-        } else {
-            Expr::any([known, NEIGHBOR_IP_KNOWN.field().eq(0)])
-        };
-        let used = ageing::refreshes(cx, key.row()).then_some(Action::MacCacheUse);
-        let actions = used.into_iter().chain([Action::NEXT]).collect();
-        flow(stage, 100, nothing_to_learn, actions);
-        let put = |call, address, mac| {
-            vec![
-                Action::call(call, [field::INPORT, address, mac]),
-                Action::NEXT,
-            ]
-        };
-        // RFC 4861, 4.3 and 4.4: solicitations for address detection and advertisements may come without the option.
-        let silent = Expr::any([field::IP6_SRC.eq(0), field::ND_SLL.eq(0)]);
-        flow(
-            stage,
-            95,
-            Expr::all([pred::ND_NS, silent]),
-            vec![Action::NEXT],
-        );
-        let bare = Expr::all([pred::ND_NA, field::ND_TLL.eq(0)]);
-        flow(
-            stage,
-            95,
-            bare,
-            put(PutNd, field::ND_TARGET, field::ETH_SRC),
-        );
-        flow(
-            stage,
-            90,
-            pred::ARP,
-            put(PutArp, field::ARP_SPA, field::ARP_SHA),
-        );
-        flow(
-            stage,
-            90,
+/// Whether what a packet says of its sender is known; `always` if requests teach too.
+fn lookups(always: bool, flow: Add<'_>) {
+    let unless = |may: May| (!always).then_some(may);
+    let reply = lookup(
+        LookupArp,
+        field::ARP_SPA,
+        field::ARP_SHA,
+        unless(May::Always),
+    );
+    flow(100, field::ARP_OP.eq(2), reply);
+    let advertised = lookup(
+        LookupNd,
+        field::ND_TARGET,
+        field::ND_TLL,
+        unless(May::Always),
+    );
+    flow(100, pred::ND_NA, advertised);
+    let asker = || unless(May::IfKnown(LookupNdIp, field::IP6_SRC));
+    flow(
+        100,
+        pred::ND_NS,
+        lookup(LookupNd, field::IP6_SRC, field::ND_SLL, asker()),
+    );
+    if !always {
+        // An unsolicited advertisement to everybody teaches no more than a request would.
+        let link_local: ipnet::Ipv6Net = "fe80::/10".parse().expect("a literal network");
+        let multicast: ipnet::Ipv6Net = "ff00::/8".parse().expect("a literal network");
+        let unsolicited = Expr::all([
             pred::ND_NA,
-            put(PutNd, field::ND_TARGET, field::ND_TLL),
-        );
+            field::IP6_SRC.within(link_local),
+            field::IP6_DST.within(multicast),
+        ]);
         flow(
-            stage,
-            90,
-            pred::ND_NS,
-            put(PutNd, field::IP6_SRC, field::ND_SLL),
+            110,
+            unsolicited,
+            lookup(LookupNd, field::IP6_SRC, field::ND_TLL, asker()),
         );
     }
+}
+
+/// What is not known is learned.
+fn learning(always: bool, refreshes: bool, flow: Add<'_>) {
+    let known = NEIGHBOR_KNOWN.field().eq(1);
+    let nothing_to_learn = if always {
+        known
+    } else {
+        Expr::any([known, NEIGHBOR_IP_KNOWN.field().eq(0)])
+    };
+    let used = refreshes.then_some(Action::MacCacheUse);
+    let actions = used.into_iter().chain([Action::NEXT]).collect();
+    flow(100, nothing_to_learn, actions);
+    let put = |call, address, mac| {
+        vec![
+            Action::call(call, [field::INPORT, address, mac]),
+            Action::NEXT,
+        ]
+    };
+    // RFC 4861, 4.3 and 4.4: solicitations for address detection and advertisements may come without the option.
+    let silent = Expr::any([field::IP6_SRC.eq(0), field::ND_SLL.eq(0)]);
+    flow(95, Expr::all([pred::ND_NS, silent]), vec![Action::NEXT]);
+    let bare = Expr::all([pred::ND_NA, field::ND_TLL.eq(0)]);
+    flow(95, bare, put(PutNd, field::ND_TARGET, field::ETH_SRC));
+    flow(90, pred::ARP, put(PutArp, field::ARP_SPA, field::ARP_SHA));
+    flow(90, pred::ND_NA, put(PutNd, field::ND_TARGET, field::ND_TLL));
+    flow(90, pred::ND_NS, put(PutNd, field::IP6_SRC, field::ND_SLL));
 }
 
 /// Per router port: ARP requests from its networks.
