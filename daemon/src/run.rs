@@ -126,6 +126,7 @@ pub struct Daemon {
     unixctl_path: Option<PathBuf>,
     pidfile: Option<PidFile>,
     readiness: Readiness,
+    one_thread: bool,
 }
 
 impl Daemon {
@@ -145,7 +146,17 @@ impl Daemon {
             unixctl_path,
             pidfile,
             readiness,
+            one_thread: false,
         }
+    }
+
+    /// Connections are served by the thread that runs `main`, between what it does, instead of by threads of their own: for
+    /// daemons that mostly wait for others. A change that goes through several tasks costs no change of threads, and
+    /// memory that one of them frees is there for the next.
+    #[must_use]
+    pub fn on_one_thread(mut self) -> Self {
+        self.one_thread = true;
+        self
     }
 
     /// Builds the runtime, serves the control socket and runs `main` until it returns.
@@ -158,10 +169,11 @@ impl Daemon {
         F: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let runtime = match tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-        {
+        let mut runtime = match self.one_thread {
+            true => tokio::runtime::Builder::new_current_thread(),
+            false => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = match runtime.enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(target: "daemon", "cannot start the runtime ({error})");
@@ -173,6 +185,7 @@ impl Daemon {
             unixctl_path,
             pidfile,
             readiness,
+            one_thread: _,
         } = self;
         let context = Context {
             readiness: Arc::new(Mutex::new(readiness)),

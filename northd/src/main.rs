@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     }
     // Before this returns the process has detached: nothing may run before it.
     match weft_daemon::start(identity, &args.daemon) {
-        Ok(daemon) => daemon.run(|context| shell::run(context, args)),
+        Ok(daemon) => daemon.on_one_thread().run(|context| {
+            shell::compile_on_threads(args.n_threads);
+            shell::run(context, args)
+        }),
         Err(error) => error.report(),
     }
 }

@@ -135,6 +135,16 @@ struct Northd {
     audit: SelfAudit,
 }
 
+/// Compiles on so many threads (0: one per processor), the calling one among them: it must be the one that [`run`] runs on.
+pub fn compile_on_threads(threads: usize) {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .use_current_thread();
+    if let Err(error) = pool.build_global() {
+        tracing::warn!("--n-threads: {error}");
+    }
+}
+
 /// Runs until somebody asks the daemon to end.
 pub async fn run(context: Context, args: Args) -> Result<(), Fatal> {
     let nb_remotes: Remotes = args.ovnnb_db.unwrap_or_else(dirs::default_nb_db).parse()?;
@@ -164,13 +174,6 @@ pub async fn run(context: Context, args: Args) -> Result<(), Fatal> {
     let (to, commands) = mpsc::unbounded_channel();
     commands::register(&context.unixctl, &report, &to);
     let _grpc = serve_grpc(&context, args.grpc.as_deref(), report.clone()).await?;
-    if args.n_threads > 0
-        && let Err(error) = rayon::ThreadPoolBuilder::new()
-            .num_threads(args.n_threads)
-            .build_global()
-    {
-        tracing::warn!("--n-threads: {error}");
-    }
     context.ready();
     let mut northd = Northd {
         context,
