@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod compiler;
+pub mod dp_set;
 pub mod features;
 pub mod index;
 pub mod ledger;

@@ -3,12 +3,11 @@
 //! Outputs name other rows by what is known before anything is written: datapaths by the UUID of their northbound switch
 //! or router, ports by name. `sync/` turns them into rows of the southbound.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use rustc_hash::FxHasher;
 use weft_ovsdb::model::{Map, Set, Str, Uuid};
 
+pub use crate::dp_set::{DpList, DpSet, Need, SetName};
 pub use crate::pipeline::Mcast;
 use crate::pipeline::Stage;
 
@@ -25,91 +24,6 @@ pub struct LogicalFlow {
     pub actions: Str,
     /// Meter for what the flow sends to the controller.
     pub controller_meter: Option<Str>,
-}
-
-/// A set of datapaths, by northbound UUID, sorted. Sets of many are shared and know their hash.
-#[derive(Clone, Debug)]
-pub enum DpSet {
-    /// Just one.
-    One(Uuid),
-    /// Any other number.
-    Many(Arc<DpList>),
-    /// The switches of a load balancer group, whichever they are at present ([`Output::GroupSwitches`]): who names them
-    /// like this yields the same when they change. There is one at least.
-    OfGroup(Uuid),
-}
-
-/// The members of a [`DpSet`] with their hash.
-#[derive(Debug)]
-pub struct DpList {
-    hash: u64,
-    list: Box<[Uuid]>,
-}
-
-impl DpSet {
-    /// The set of some datapaths, in any order.
-    pub fn new(mut list: Vec<Uuid>) -> DpSet {
-        list.sort_unstable();
-        list.dedup();
-        if let [one] = list[..] {
-            return DpSet::One(one);
-        }
-        let mut hasher = FxHasher::default();
-        list.hash(&mut hasher);
-        DpSet::Many(Arc::new(DpList {
-            hash: hasher.finish(),
-            list: list.into(),
-        }))
-    }
-
-    /// The members that it lists itself, sorted: none of [`DpSet::OfGroup`].
-    pub fn as_slice(&self) -> &[Uuid] {
-        match self {
-            DpSet::One(one) => std::slice::from_ref(one),
-            DpSet::Many(many) => &many.list,
-            DpSet::OfGroup(_) => &[],
-        }
-    }
-
-    /// No datapath at all.
-    pub fn is_empty(&self) -> bool {
-        !matches!(self, DpSet::OfGroup(_)) && self.as_slice().is_empty()
-    }
-}
-
-impl PartialEq for DpSet {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (DpSet::One(a), DpSet::One(b)) | (DpSet::OfGroup(a), DpSet::OfGroup(b)) => a == b,
-            (DpSet::Many(a), DpSet::Many(b)) => {
-                Arc::ptr_eq(a, b) || (a.hash == b.hash && a.list == b.list)
-            }
-            _ => false,
-        }
-    }
-}
-impl Eq for DpSet {}
-
-impl Hash for DpSet {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            DpSet::One(one) => one.hash(state),
-            DpSet::Many(many) => many.hash.hash(state),
-            DpSet::OfGroup(group) => (1_u8, group).hash(state),
-        }
-    }
-}
-
-impl From<Uuid> for DpSet {
-    fn from(datapath: Uuid) -> DpSet {
-        DpSet::One(datapath)
-    }
-}
-
-impl From<&DpSet> for DpSet {
-    fn from(set: &DpSet) -> DpSet {
-        set.clone()
-    }
 }
 
 /// What a flow comes from, for operators.
@@ -385,13 +299,8 @@ pub enum Output {
         /// What it comes from.
         origin: Origin,
     },
-    /// The switches of a load balancer group ([`DpSet::OfGroup`]).
-    GroupSwitches {
-        /// The group.
-        group: Uuid,
-        /// Its switches: one at least, listed.
-        switches: DpSet,
-    },
+    /// A datapath is in a set that has a name ([`DpSet::Named`]).
+    Member(SetName, Uuid),
     /// A datapath.
     Datapath(Arc<Datapath>),
     /// A port.

@@ -2,14 +2,14 @@
 //!
 //! Every look at the flows also compares them with those of a compilation from scratch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_ovsdb::model::{Map, Row, RowUpdate, Set, Str, Uuid};
 use weft_schemas::{nb, sb};
 
 use crate::compiler::Compiler;
-use crate::index::ById;
-use crate::output::{DpSet, Output};
+use crate::output::{DpSet, Output, SetName};
 use crate::program::Settings;
 
 /// A map column.
@@ -373,12 +373,20 @@ impl Bed {
                 .map(|row| Arc::clone(&row.name))
         };
         let mut lines: Vec<String> = Vec::new();
+        let sets = self.named_sets();
         for output in self.compiler.engine().outputs() {
             let Output::Flow { flow, dps, origin } = output else {
                 continue;
             };
-            let names: Vec<Str> = self
-                .members(dps)
+            let members = match dps {
+                DpSet::Named(set) => sets.get(set).map_or(&[][..], Vec::as_slice),
+                listed => listed.as_slice(),
+            };
+            // Nobody is in the set.
+            if members.is_empty() {
+                continue;
+            }
+            let names: Vec<Str> = members
                 .iter()
                 .filter_map(|dp| switch(dp).or_else(|| router(dp)))
                 .collect();
@@ -403,13 +411,16 @@ impl Bed {
             .join("\n")
     }
 
-    /// The datapaths of a set, whoever lists them.
-    pub fn members<'a>(&'a self, dps: &'a DpSet) -> &'a [Uuid] {
-        let idx = &self.compiler.inputs().idx;
-        match dps {
-            DpSet::OfGroup(group) => idx.by_id(ById::SwitchesOfLbGroup, 0, *group),
-            listed => listed.as_slice(),
+    /// The members of the sets that have a name, sorted.
+    pub fn named_sets(&self) -> BTreeMap<SetName, Vec<Uuid>> {
+        let mut sets: BTreeMap<SetName, Vec<Uuid>> = BTreeMap::new();
+        for output in self.compiler.engine().outputs() {
+            if let Output::Member(set, datapath) = output {
+                sets.entry(*set).or_default().push(*datapath);
+            }
         }
+        sets.values_mut().for_each(|list| list.sort_unstable());
+        sets
     }
 
     /// How many units run for what has changed.

@@ -10,9 +10,14 @@ use weft_lang::{Action, field};
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
+use super::acl::state::needs;
+use super::lb::place;
 use super::meter;
+use super::multicast::snoop::snooping;
+use super::router::port;
+use super::switch::defaults::vlan_passthru;
 use crate::index::ById;
-use crate::output::DpSet;
+use crate::output::{DpSet, SetName};
 use crate::pipeline::DatapathKind;
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -107,7 +112,7 @@ impl Cx<'_> {
         }
         let mut rest = match &dps {
             // Some are metered and others not: now it matters which they are.
-            DpSet::OfGroup(group) => self.by_id(ById::SwitchesOfLbGroup, *group).to_vec(),
+            DpSet::Named(set) => self.members(*set),
             listed => listed.as_slice().to_vec(),
         };
         let mut split: Vec<(Option<Str>, DpSet)> = Vec::new();
@@ -128,6 +133,36 @@ impl Cx<'_> {
             split.push((None, DpSet::new(rest)));
         }
         split
+    }
+
+    /// The datapaths that are in a set. The unit runs again whenever one comes or goes; it must list the kinds that know.
+    fn members(&self, set: SetName) -> Vec<Uuid> {
+        let switches = self.all(nb::TableId::LogicalSwitch).iter().copied();
+        let routers = self.all(nb::TableId::LogicalRouter).iter().copied();
+        match set {
+            SetName::Switches => switches.collect(),
+            SetName::Untagged => switches
+                .filter(|uuid| !vlan_passthru(self, *uuid))
+                .collect(),
+            SetName::Snooping => switches
+                .filter(|uuid| snooping(self, *uuid).is_some())
+                .collect(),
+            SetName::Needing(need) => switches
+                .filter(|uuid| needs(self, *uuid).named().contains(&need))
+                .collect(),
+            SetName::GroupSwitches(group) => self.by_id(ById::SwitchesOfLbGroup, group).to_vec(),
+            SetName::Routers => routers
+                .filter(|uuid| port::router(self, *uuid).is_some())
+                .collect(),
+            SetName::BalancedRouters => routers
+                .filter(|uuid| place::router(self, *uuid).is_some())
+                .collect(),
+            SetName::BalancedGateways => routers
+                .filter(|uuid| {
+                    place::router(self, *uuid).is_some_and(|router| router.class.gateway)
+                })
+                .collect(),
+        }
     }
 
     fn protecting_meter(&self, copp: Uuid, protocol: &str) -> Option<Str> {
@@ -165,12 +200,13 @@ impl Feature for CoppCheck {
 mod tests {
     use weft_schemas::nb;
 
-    use crate::output::Output;
+    use crate::output::{DpSet, Output};
     use crate::testing::{Bed, map};
 
     /// Flows with a meter: `STAGE PRIORITY | METER | DATAPATHS`.
     fn metered(bed: &mut Bed) -> Vec<String> {
         bed.all_flows("");
+        let sets = bed.named_sets();
         let mut all: Vec<String> = bed
             .outputs()
             .filter_map(|output| {
@@ -178,7 +214,11 @@ mod tests {
                     return None;
                 };
                 let meter = flow.controller_meter.as_ref()?;
-                let (name, count) = (flow.stage.info().name, bed.members(dps).len());
+                let count = match dps {
+                    DpSet::Named(set) => sets.get(set).map_or(0, Vec::len),
+                    listed => listed.as_slice().len(),
+                };
+                let name = flow.stage.info().name;
                 Some(format!("{name} {} | {meter} | {count}", flow.priority))
             })
             .collect();

@@ -1,14 +1,11 @@
 //! What the stages of every datapath do with packets that no feature matches.
 //!
 //! Guarantees: each stage has such a flow, those of features to come included, so that the pipelines are whole at any time.
-//! They are written once over the set of all switches or all routers, from [`crate::pipeline`].
+//! They are written once over the sets of all switches and all routers, from [`crate::pipeline`].
 
 use weft_lang::{Action, Expr};
-use weft_ovsdb::model::Uuid;
-use weft_schemas::nb;
 
-use super::router::port::{Routers, router};
-use crate::output::DpSet;
+use crate::output::SetName;
 use crate::pipeline::{DatapathKind, Fallback, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -18,17 +15,12 @@ pub struct Fallbacks;
 impl Feature for Fallbacks {
     const NAME: &'static str = "pipeline_fallbacks";
     const PER: &'static [Per] = &[Per::All];
-    const READS: &'static [&'static str] = &[<Routers as Feature>::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let switches = DpSet::new(cx.all(nb::TableId::LogicalSwitch).to_vec());
-        let routers = cx.all(nb::TableId::LogicalRouter).iter().copied();
-        let routers: Vec<Uuid> = routers.filter(|uuid| router(cx, *uuid).is_some()).collect();
-        let routers = DpSet::new(routers);
         for stage in Stage::ALL.iter().copied() {
             let datapaths = match stage.datapath() {
-                DatapathKind::Switch => &switches,
-                DatapathKind::Router => &routers,
+                DatapathKind::Switch => SetName::Switches,
+                DatapathKind::Router => SetName::Routers,
             };
             let action = match stage.info().fallback {
                 Fallback::Next => Action::NEXT,

@@ -217,6 +217,7 @@ impl Indexes {
                 | nb::TableId::LogicalRouter
                 | nb::TableId::Meter
                 | nb::TableId::Copp
+                | nb::TableId::NetworkFunctionGroup
                 | nb::TableId::SamplingApp
         )
     }

@@ -391,6 +391,7 @@ fn coming(change: &nb::Change) -> (Uuid, bool, bool) {
         nb::Change::Meter(c) => c.new.is_some(),
         nb::Change::Copp(c) => c.new.is_some(),
         nb::Change::SamplingApp(c) => c.new.is_some(),
+        nb::Change::NetworkFunctionGroup(c) => c.new.is_some(),
         _ => return (change.uuid(), false, false),
     };
     (change.uuid(), all && there, all && !there)

@@ -132,8 +132,8 @@ impl Sync {
                 self.flows.add(flow.clone(), dps.clone(), *origin)
             }
             Output::Flow { flow, dps, origin } => self.flows.remove(flow, dps, *origin),
-            Output::GroupSwitches { group, switches } => {
-                self.flows.group_switches(*group, switches, present);
+            Output::Member(set, datapath) => {
+                self.flows.member(*set, *datapath, present);
                 self.rows.output(output, present);
             }
             Output::LspUp(..)

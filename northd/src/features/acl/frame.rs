@@ -6,13 +6,10 @@
 //! tracked, none of this is there. The flows are written once over the set of switches that need the same.
 
 use weft_lang::{Action, Expr, field, pred};
-use weft_ovsdb::model::Uuid;
-use weft_schemas::nb;
 
-use super::state::{Needs, SwitchAcls, needs};
 use super::{blocked, function, is_set, persist, set};
 use crate::index::{ACL_TIER_MAX, AclStage};
-use crate::output::DpSet;
+use crate::output::{DpSet, Need, SetName};
 use crate::pipeline::{self as p, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -22,12 +19,9 @@ pub struct Frame;
 impl Feature for Frame {
     const NAME: &'static str = "acl_frame";
     const PER: &'static [Per] = &[Per::All];
-    const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let switches = cx.all(nb::TableId::LogicalSwitch);
-        let all: Vec<(Uuid, Needs)> = switches.iter().map(|s| (*s, needs(cx, *s))).collect();
-        let frame = Writer { cx, all: &all };
+        let frame = Writer { cx };
         frame.tracking();
         frame.hints();
         frame.verdicts();
@@ -111,16 +105,9 @@ const BOTH: [(Stage, Stage); 2] = [
 
 struct Writer<'a> {
     cx: &'a Cx<'a>,
-    all: &'a [(Uuid, Needs)],
 }
 
 impl Writer<'_> {
-    /// The switches that need something.
-    fn those(&self, wanted: impl Fn(&Needs) -> bool) -> DpSet {
-        let chosen = self.all.iter().filter(|(_, needs)| wanted(needs));
-        DpSet::new(chosen.map(|(switch, _)| *switch).collect())
-    }
-
     fn flow(
         &self,
         dps: &DpSet,
@@ -134,7 +121,7 @@ impl Writer<'_> {
 
     /// What is sent through connection tracking for ACLs.
     fn tracking(&self) {
-        let related = self.those(|needs| needs.related);
+        let related = Need::Related.set();
         let dhcpv6 = Expr::all([pred::UDP, field::UDP_SRC.eq(546), field::UDP_DST.eq(547)]);
         let ways = [
             (Stage::LsInPreAcl, Stage::LsInPreStateful, field::ETH_DST),
@@ -159,7 +146,7 @@ impl Writer<'_> {
     /// Says by the state of the connection which ACLs are worth a look; each of their flows matches one bit instead of
     /// several of the state.
     fn hints(&self) {
-        let stateful = self.those(Needs::stateful);
+        let stateful = Need::Stateful.set();
         let request = || Expr::all([!pred::CT_NEW, pred::CT_EST, !pred::CT_RPL]);
         let hints = [
             // New.
@@ -205,8 +192,8 @@ impl Writer<'_> {
     /// What is decided before the ACLs of users.
     fn verdicts(&self) {
         let ct_inv = uses_ct_inv(self.cx);
-        let guarded = self.those(|needs| needs.acls || needs.stateful());
-        let stateful = self.those(Needs::stateful);
+        let guarded = Need::Guarded.set();
+        let stateful = Need::Stateful.set();
         let always = priority::ACL_ALWAYS;
         let cut = Expr::all([pred::CT_EST, pred::CT_RPL, blocked(true)]);
         let refused = if ct_inv {
@@ -215,8 +202,8 @@ impl Writer<'_> {
             cut
         };
         for (stage, _) in BOTH {
-            for functions in [false, true] {
-                let those = self.those(|needs| needs.stateful() && needs.functions == functions);
+            for (need, functions) in [(Need::Plain, false), (Need::Functions, true)] {
+                let those = need.set();
                 let actions = pass_reply(stage, functions);
                 self.flow(&those, stage, always, reply(ct_inv), actions);
                 let actions = pass_related(stage, functions);
@@ -248,9 +235,8 @@ impl Writer<'_> {
     fn tiers(&self) {
         for stage in AclStage::ALL {
             for tier in 0..ACL_TIER_MAX {
-                let more = |needs: &Needs| needs.tiers[stage as usize] > Some(tier);
                 self.flow(
-                    &self.those(more),
+                    &Need::Tiers(stage, tier).set(),
                     stage.stage(),
                     priority::ACL_NEXT_TIER,
                     stage.is_due(tier),
@@ -263,7 +249,7 @@ impl Writer<'_> {
     /// What becomes of packets that no ACL is about.
     fn defaults(&self) {
         let drops = drops_by_default(self.cx);
-        let stateful = self.those(Needs::stateful);
+        let stateful = Need::Stateful.set();
         let remember = || vec![set(p::CT_COMMIT, 1), Action::NEXT];
         for (stage, _) in BOTH {
             // Committed although no ACL asks for it: only so is the reply known for one.
@@ -277,19 +263,22 @@ impl Writer<'_> {
             let was_cut = Expr::all([pred::IP, pred::CT_EST, blocked(true)]);
             self.flow(&stateful, stage, priority::ACL_DEFAULT, was_cut, remember());
         }
-        let strict = |needs: &Needs| drops && needs.acls;
-        let (closed, open) = (self.those(strict), self.those(|needs| !strict(needs)));
         for stage in AclStage::ALL {
             let (stage, fallback) = (stage.stage(), priority::FALLBACK);
-            self.flow(&closed, stage, fallback, Expr::TRUE, [Action::Drop]);
+            let mut open = DpSet::Named(SetName::Switches);
+            if drops {
+                open = Need::NoAcls.set();
+                let closed = Need::Acls.set();
+                self.flow(&closed, stage, fallback, Expr::TRUE, [Action::Drop]);
+            }
             self.flow(&open, stage, fallback, Expr::TRUE, [Action::NEXT]);
         }
     }
 
     /// Commits connections as the stages before have said.
     fn commit(&self) {
-        let stateful = self.those(Needs::stateful);
-        let persistent = self.those(|needs| needs.stateful() && needs.persistent);
+        let stateful = Need::Stateful.set();
+        let persistent = Need::Persistent.set();
         for stage in [Stage::LsInStateful, Stage::LsOutStateful] {
             for (priority, match_, assignments) in commits() {
                 let those = if priority == COMMIT {

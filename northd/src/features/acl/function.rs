@@ -25,7 +25,7 @@ use crate::address::Mac;
 use crate::features::global::Global;
 use crate::features::monitor::{Probe, handle, status};
 use crate::index::{ById, ByName};
-use crate::output::{DpSet, Output, ServiceMonitor};
+use crate::output::{DpSet, Need, Output, ServiceMonitor};
 use crate::pipeline::{self as p, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
 use crate::view::NbReads;
@@ -73,14 +73,16 @@ impl Feature for Places {
     const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
+        if cx.all(nb::TableId::NetworkFunctionGroup).is_empty() {
+            return;
+        }
         let switches = cx.all(nb::TableId::LogicalSwitch).iter().copied();
         let uses = |switch: &Uuid| {
             let needs = needs(cx, *switch);
             needs.functions && needs.stateful()
         };
-        let switches: Vec<Uuid> = switches.filter(uses).collect();
-        let dps = DpSet::new(switches.clone());
-        cx.publish(switches);
+        cx.publish(switches.filter(uses).collect::<Vec<Uuid>>());
+        let dps = Need::Functions.set();
         for stage in LEAVE {
             let groups = Expr::all([is_set(p::FUNCTION), pred::ETH_MCAST]);
             cx.flow(&dps, stage, MULTICAST, groups, go_on(stage), None);

@@ -10,7 +10,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use crate::index::{ACL_TIER_MAX, AclClass, AclStage, ById};
-use crate::output::DpSet;
+use crate::output::{DpSet, Need, Output, SetName};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// What ACLs ask for.
@@ -65,6 +65,30 @@ impl Needs {
     /// Whether packets are tracked, so that ACLs see the state of connections.
     pub fn stateful(&self) -> bool {
         self.related || self.balanced
+    }
+
+    /// The sets that a switch with these needs is in.
+    pub fn named(&self) -> Vec<Need> {
+        let stateful = self.stateful();
+        let mut all = vec![if self.acls { Need::Acls } else { Need::NoAcls }];
+        let more = [
+            (self.balanced, Need::Balanced),
+            (self.related, Need::Related),
+            (stateful, Need::Stateful),
+            (stateful || self.acls, Need::Guarded),
+            (stateful && !self.functions, Need::Plain),
+            (stateful && self.functions, Need::Functions),
+            (stateful && self.persistent, Need::Persistent),
+        ];
+        all.extend(
+            more.into_iter()
+                .filter_map(|(needs, need)| needs.then_some(need)),
+        );
+        for stage in AclStage::ALL {
+            let last = self.tiers[stage as usize].unwrap_or(0);
+            all.extend((0..last).map(|tier| Need::Tiers(stage, tier)));
+        }
+        all
     }
 
     fn view(&self, stage: AclStage) -> View {
@@ -138,7 +162,7 @@ impl Feature for GroupAcls {
     }
 }
 
-/// Publishes the [`Needs`] of a switch.
+/// Publishes the [`Needs`] of a switch, which is in the sets of those that need the same.
 pub struct SwitchAcls;
 
 impl Feature for SwitchAcls {
@@ -158,6 +182,9 @@ impl Feature for SwitchAcls {
         }
         needs.balanced = some_has_vips::<LbVips>(cx, switch.load_balancer())
             || some_has_vips::<LbGroupVips>(cx, switch.load_balancer_group());
+        for need in needs.named() {
+            cx.emit(Output::Member(SetName::Needing(need), key.row()));
+        }
         cx.publish(needs);
     }
 }

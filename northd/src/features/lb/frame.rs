@@ -12,8 +12,7 @@ use weft_schemas::nb;
 
 use super::place::{ForceSnat, Router, Routers, router};
 use super::set;
-use crate::features::acl::state::{SwitchAcls, needs};
-use crate::output::DpSet;
+use crate::output::{Need, SetName};
 use crate::pipeline::{self as p, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -23,11 +22,9 @@ pub struct SwitchFrame;
 impl Feature for SwitchFrame {
     const NAME: &'static str = "lb_switch_frame";
     const PER: &'static [Per] = &[Per::All];
-    const READS: &'static [&'static str] = &[SwitchAcls::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let switches = cx.all(nb::TableId::LogicalSwitch).iter().copied();
-        let switches = DpSet::new(switches.filter(|uuid| needs(cx, *uuid).balanced).collect());
+        let switches = Need::Balanced.set();
         let flow = |stage, priority, match_: Expr, actions: Vec<Action>| {
             cx.flow(&switches, stage, priority, match_, actions, None);
         };
@@ -42,30 +39,33 @@ pub struct RouterFrame;
 impl Feature for RouterFrame {
     const NAME: &'static str = "lb_router_frame";
     const PER: &'static [Per] = &[Per::All];
-    const READS: &'static [&'static str] = &[Routers::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let all = cx.all(nb::TableId::LogicalRouter);
-        let all = all
-            .iter()
-            .filter_map(|uuid| Some((*uuid, router(cx, *uuid)?)));
-        let (mut balanced, mut gateways) = (Vec::new(), Vec::new());
-        for (uuid, router) in all {
-            balanced.push(uuid);
-            if router.class.gateway {
-                gateways.push(uuid);
-            }
-            force_snat(cx, uuid, &router);
-        }
-        let (balanced, gateways) = (DpSet::new(balanced), DpSet::new(gateways));
+        let balanced = SetName::BalancedRouters;
         let flow = |stage, priority, match_: Expr, actions: Vec<Action>| {
-            cx.flow(&balanced, stage, priority, match_, actions, None);
+            cx.flow(balanced, stage, priority, match_, actions, None);
         };
         known_connections(&flow);
+        let gateways = SetName::BalancedGateways;
         let flow = |stage, priority, match_: Expr, actions: Vec<Action>| {
-            cx.flow(&gateways, stage, priority, match_, actions, None);
+            cx.flow(gateways, stage, priority, match_, actions, None);
         };
         replies(&flow);
+    }
+}
+
+/// Per router.
+pub struct ForcedAddresses;
+
+impl Feature for ForcedAddresses {
+    const NAME: &'static str = "lb_forced_addresses";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalRouter)];
+    const READS: &'static [&'static str] = &[Routers::NAME];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        if let Some(router) = router(cx, key.row()) {
+            force_snat(cx, key.row(), &router);
+        }
     }
 }
 

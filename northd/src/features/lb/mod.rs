@@ -29,10 +29,13 @@ use crate::program::{Entry, pure};
 pub const KINDS: &[Entry] = &[
     pure::<vip::Parsed>(),
     pure::<place::Routers>(),
+    pure::<place::SwitchGroups>(),
+    pure::<place::HasSwitches>(),
     pure::<place::GroupPlaces>(),
     pure::<place::ListedPlaces>(),
     pure::<frame::SwitchFrame>(),
     pure::<frame::RouterFrame>(),
+    pure::<frame::ForcedAddresses>(),
     pure::<port::SwitchPorts>(),
     pure::<port::RouterPorts>(),
     pure::<switch::Switches>(),

@@ -16,7 +16,7 @@ use crate::features::acl::state::{LbGroupVips, LbVips};
 use crate::features::router::port;
 use crate::features::router_port::{is_distributed_gateway, redirect_name};
 use crate::index::{ById, ByName};
-use crate::output::{DpSet, Output};
+use crate::output::{DpSet, Output, SetName};
 use crate::program::{Cx, Feature, Key, Per};
 
 /// What flows of load balancers differ in from router to router.
@@ -83,7 +83,7 @@ impl Router {
     }
 }
 
-/// Publishes a [`Router`] per enabled router.
+/// Publishes a [`Router`] per enabled router on which load balancers apply.
 pub struct Routers;
 
 impl Feature for Routers {
@@ -140,6 +140,10 @@ impl Feature for Routers {
         let own_vips = own
             .filter(|ip| is_vip(cx, uuid, row.load_balancer_group(), *ip))
             .collect();
+        cx.emit(Output::Member(SetName::BalancedRouters, uuid));
+        if router.is_gateway {
+            cx.emit(Output::Member(SetName::BalancedGateways, uuid));
+        }
         cx.publish(Router {
             class: Class {
                 gateway: router.is_gateway,
@@ -224,22 +228,48 @@ fn places(cx: &Cx<'_>, switches: Vec<Uuid>, routers: &[Uuid]) -> Places {
     }
 }
 
+/// A switch is one of those of its load balancer groups.
+pub struct SwitchGroups;
+
+impl Feature for SwitchGroups {
+    const NAME: &'static str = "lb_groups_of_switch";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LogicalSwitch)];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        if let Some(switch) = cx.ls(key.row()) {
+            for group in switch.load_balancer_group() {
+                cx.emit(Output::Member(SetName::GroupSwitches(*group), key.row()));
+            }
+        }
+    }
+}
+
+/// Publishes whether a group has switches (`bool`), so that one more wakes nobody else.
+pub struct HasSwitches;
+
+impl Feature for HasSwitches {
+    const NAME: &'static str = "lb_group_has_switches";
+    const PER: &'static [Per] = &[Per::Nb(nb::TableId::LoadBalancerGroup)];
+
+    fn run(cx: &Cx<'_>, key: Key) {
+        cx.publish(!cx.by_id(ById::SwitchesOfLbGroup, key.row()).is_empty());
+    }
+}
+
 /// Publishes the [`Places`] of a group.
 pub struct GroupPlaces;
 
 impl Feature for GroupPlaces {
     const NAME: &'static str = "lb_group_places";
     const PER: &'static [Per] = &[Per::Nb(nb::TableId::LoadBalancerGroup)];
-    const READS: &'static [&'static str] = &[Routers::NAME];
+    const READS: &'static [&'static str] = &[Routers::NAME, HasSwitches::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let group = key.row();
-        let switches = cx.by_id(ById::SwitchesOfLbGroup, group).to_vec();
         let routers = cx.by_id(ById::RoutersOfLbGroup, group);
-        let mut places = places(cx, switches, routers);
-        if !places.switches.is_empty() {
-            let switches = std::mem::replace(&mut places.switches, DpSet::OfGroup(group));
-            cx.emit(Output::GroupSwitches { group, switches });
+        let mut places = places(cx, Vec::new(), routers);
+        if cx.value(HasSwitches::ID, key).is_some_and(|has| *has) {
+            places.switches = SetName::GroupSwitches(group).into();
         }
         cx.publish(places);
     }

@@ -19,7 +19,7 @@ use crate::address::Mac;
 use crate::features::datapath::{DatapathKey, datapath_key};
 use crate::features::switch::flood;
 use crate::index::PortType;
-use crate::output::{DpSet, IpMulticast, Mcast, Output};
+use crate::output::{IpMulticast, Mcast, Output, SetName};
 use crate::pipeline::{Stage, priority};
 use crate::program::{Allocator, Cx, Feature, Key, Per, PortTrait};
 
@@ -109,6 +109,7 @@ impl Feature for Switches {
             query_max_resp: number("mcast_query_max_response", 1..=10, 1),
         })));
         if enabled {
+            cx.emit(Output::Member(SetName::Snooping, uuid));
             cx.publish(Snooping {
                 flood_unregistered: is_on(config, "mcast_flood_unregistered"),
                 table_size: u32::try_from(table_size).unwrap_or(u32::MAX),
@@ -133,7 +134,7 @@ fn column(key: &str) -> &'static str {
 }
 
 /// How a switch snoops, if it does. The reader lists [`Switches`] among its `READS`.
-pub(super) fn snooping(cx: &Cx<'_>, switch: Uuid) -> Option<Arc<Snooping>> {
+pub(in crate::features) fn snooping(cx: &Cx<'_>, switch: Uuid) -> Option<Arc<Snooping>> {
     cx.value(Switches::ID, Key::Row(switch))
 }
 
@@ -146,14 +147,9 @@ impl Feature for Frame {
     const READS: &'static [&'static str] = &[Switches::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let switches = cx.all(nb::TableId::LogicalSwitch).iter().copied();
-        let snoop: Vec<Uuid> = switches.filter(|s| snooping(cx, *s).is_some()).collect();
-        if snoop.is_empty() {
-            return;
-        }
-        let snoop = DpSet::new(snoop);
         let flow = |priority, match_, actions: Vec<Action>| {
-            cx.flow(&snoop, Stage::LsInL2Lkup, priority, match_, actions, None);
+            let stage = Stage::LsInL2Lkup;
+            cx.flow(SetName::Snooping, stage, priority, match_, actions, None);
         };
         for report in reports() {
             flow(priority::L2_MCAST_REPORT, report, vec![Action::Igmp]);

@@ -4,12 +4,10 @@
 
 use weft_lang::action::{CallName, NestedKind};
 use weft_lang::{Action, Expr, field, pred};
-use weft_ovsdb::model::Uuid;
-use weft_schemas::nb;
 
 use super::static_route::over_ip6;
 use super::{port, set};
-use crate::output::DpSet;
+use crate::output::SetName;
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -19,19 +17,12 @@ pub struct Common;
 impl Feature for Common {
     const NAME: &'static str = "router_common";
     const PER: &'static [Per] = &[Per::All];
+    // Where routers are protected differently it matters which they are.
     const READS: &'static [&'static str] = &[port::Routers::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let all = cx.all(nb::TableId::LogicalRouter).iter().copied();
-        let routers: Vec<Uuid> = all
-            .filter(|uuid| port::router(cx, *uuid).is_some())
-            .collect();
-        if routers.is_empty() {
-            return;
-        }
-        let dps = DpSet::new(routers);
         let flow = |stage, priority, match_: Expr, actions: Vec<Action>| {
-            cx.flow(&dps, stage, priority, match_, actions, None)
+            cx.flow(SetName::Routers, stage, priority, match_, actions, None)
         };
         admission_and_input(&flow);
         routing(&flow);

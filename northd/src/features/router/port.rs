@@ -12,6 +12,7 @@ use weft_schemas::nb;
 
 use crate::address::{Mac, Prefixed, parse_prefixed};
 use crate::features::router_port::{is_distributed_gateway, redirect_name};
+use crate::output::{Output, SetName};
 use crate::pipeline::Stage;
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -100,7 +101,7 @@ impl RouterPort {
     }
 }
 
-/// Publishes a [`Router`] per enabled router.
+/// Publishes a [`Router`] per enabled router, which is one of all.
 pub struct Routers;
 
 impl Feature for Routers {
@@ -116,6 +117,7 @@ impl Feature for Routers {
         }
         let options = router.options();
         let is = |name: &str, default: bool| options.get(name).map_or(default, |v| &**v == "true");
+        cx.emit(Output::Member(SetName::Routers, key.row()));
         cx.publish(Router {
             learns_from_requests: is("always_learn_from_arp_request", true),
             asks_neighbor_routers: is("dynamic_neigh_routers", false),

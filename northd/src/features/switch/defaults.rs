@@ -2,7 +2,7 @@
 //!
 //! Guarantees: frames with a group address as source and tagged frames go no further than the first stage; port security is
 //! asked for on the way in and out; group addresses are flooded, learned ones looked up. These flows are written once over
-//! the set of all switches; [`super::super::fallback`] completes the pipeline.
+//! the set of all switches, whoever is in it; [`super::super::fallback`] completes the pipeline.
 
 use weft_lang::action::CallName;
 use weft_lang::{Action, Expr, field, pred};
@@ -10,7 +10,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::{call_and_next, flood, set_and_next};
-use crate::output::{DpSet, Mcast};
+use crate::output::{Mcast, Output, SetName};
 use crate::pipeline::{self, Stage, priority};
 use crate::program::{Cx, Feature, Key, Per};
 
@@ -21,7 +21,7 @@ pub struct Switch {
     pub vlan_passthru: bool,
 }
 
-/// Publishes a [`Switch`] per switch.
+/// Publishes a [`Switch`] per switch, which is one of all.
 pub struct Switches;
 
 impl Feature for Switches {
@@ -38,9 +38,12 @@ impl Feature for Switches {
                 .get(name)
                 .is_some_and(|value| &**value == "true")
         };
-        cx.publish(Switch {
-            vlan_passthru: is("vlan-passthru"),
-        });
+        let vlan_passthru = is("vlan-passthru");
+        cx.emit(Output::Member(SetName::Switches, key.row()));
+        if !vlan_passthru {
+            cx.emit(Output::Member(SetName::Untagged, key.row()));
+        }
+        cx.publish(Switch { vlan_passthru });
     }
 }
 
@@ -59,15 +62,8 @@ impl Feature for Defaults {
     const READS: &'static [&'static str] = &[Switches::NAME];
 
     fn run(cx: &Cx<'_>, _: Key) {
-        let switches = cx.all(nb::TableId::LogicalSwitch);
-        let untagged: Vec<Uuid> = switches
-            .iter()
-            .copied()
-            .filter(|switch| !vlan_passthru(cx, *switch))
-            .collect();
-        let everywhere = DpSet::new(switches.to_vec());
         let flow = |stage, priority, match_, actions: Vec<Action>| {
-            cx.flow(&everywhere, stage, priority, match_, actions, None);
+            cx.flow(SetName::Switches, stage, priority, match_, actions, None);
         };
 
         // Nobody sends from a group address; tagged packets belong to another network.
@@ -80,7 +76,7 @@ impl Feature for Defaults {
         );
         let tagged = vec![Action::Drop];
         cx.flow(
-            DpSet::new(untagged),
+            SetName::Untagged,
             stage,
             100,
             pred::VLAN_PRESENT,

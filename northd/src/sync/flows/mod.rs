@@ -8,7 +8,7 @@
 //! for a new switch, not one per flow); rows that nobody wants, or that appear twice, are deleted.
 
 mod columns;
-mod group;
+mod named;
 mod replica;
 #[cfg(test)]
 mod tests;
@@ -22,7 +22,7 @@ use weft_ovsdb::model::Uuid;
 use weft_ovsdb::txn::Txn;
 
 use super::Subject;
-use crate::output::{DpList, DpSet, LogicalFlow, Origin};
+use crate::output::{DpList, DpSet, LogicalFlow, Origin, SetName};
 
 /// A set of datapaths by northbound UUID, sorted.
 type Group = Arc<[Uuid]>;
@@ -78,8 +78,8 @@ struct Have {
     content: u64,
     place: Place,
     hint: u32,
-    /// The number of the load balancer group whose switches, and nothing else, the flow is on; else 0.
-    of_group: u32,
+    /// The number of the set whose members, and nothing else, the flow is on; else 0.
+    of_set: u32,
     /// The wanted flow it stands for.
     flow: Option<Arc<LogicalFlow>>,
 }
@@ -125,13 +125,13 @@ pub struct Flows {
     waiting: FxHashMap<Uuid, Vec<Arc<LogicalFlow>>>,
     /// How often flows name a set of datapaths.
     named: FxHashMap<DpSet, usize>,
-    /// The switches of load balancer groups.
-    of_groups: FxHashMap<Uuid, group::Switches>,
-    /// Groups whose switches are others since the last flush, with those that they had.
-    regrouped: FxHashMap<Uuid, DpSet>,
-    /// How many rows on a row of datapaths stand for flows on just the switches of a group.
+    /// The sets that have a name.
+    sets: FxHashMap<SetName, named::Members>,
+    /// Sets whose members may be others since the last flush.
+    regrouped: FxHashSet<SetName>,
+    /// How many rows on a row of datapaths stand for flows on just the members of a set.
     ours: FxHashMap<(Uuid, u32), usize>,
-    /// How many groups have been given a number.
+    /// How many sets have been given a number.
     numbered: u32,
     /// Rows that our own transaction under way modifies.
     expected: FxHashSet<Uuid>,
@@ -179,8 +179,8 @@ impl Flows {
 
     /// Some flow is on the datapath.
     fn is_named(&self, nb: Uuid) -> bool {
-        let mut sets = self.named.keys().map(|dps| self.listed(dps));
-        sets.any(|set| set.as_slice().binary_search(&nb).is_ok())
+        let mut sets = self.named.keys().map(|dps| self.members(dps));
+        sets.any(|set| set.binary_search(&nb).is_ok())
     }
 
     /// It no longer does.
@@ -231,8 +231,8 @@ impl Flows {
             }
         } else if self.is_named(nb) {
             let naming = self.wanted.iter().filter(|(_, w)| {
-                let mut lists = w.uses.iter().map(|(dps, _)| self.listed(dps).as_slice());
-                lists.any(|list| list.contains(&nb))
+                let mut lists = w.uses.iter().map(|(dps, _)| self.members(dps));
+                lists.any(|list| list.binary_search(&nb).is_ok())
             });
             let naming: Vec<_> = naming.map(|(flow, _)| flow.clone()).collect();
             self.dirty.extend(naming);
@@ -327,7 +327,7 @@ impl Flows {
     ) -> Plan {
         self.journal.clear();
         let mut plan = Plan {
-            moved: self.follow_groups(known),
+            moved: self.follow_sets(known),
             ..Plan::default()
         };
         let mut memo = Memo::default();
@@ -388,7 +388,7 @@ impl Flows {
     /// Nothing is wanted any more, and what is there is nobody's: for a daemon that becomes active.
     pub fn restart(&mut self) {
         self.wanted.clear();
-        self.of_groups.clear();
+        self.sets.clear();
         self.regrouped.clear();
         self.ours.clear();
         self.dirty.clear();
@@ -396,7 +396,7 @@ impl Flows {
         self.named.clear();
         self.journal.clear();
         for (row, have) in &mut self.have {
-            have.of_group = 0;
+            have.of_set = 0;
             if have.flow.take().is_some() {
                 let same = self.unclaimed.entry(have.content).or_default();
                 same.push(*row);

@@ -30,7 +30,7 @@ impl Flows {
                         content: uuid.0 as u64,
                         place: Place::Nowhere,
                         hint: 0,
-                        of_group: 0,
+                        of_set: 0,
                         flow: None,
                     };
                     self.add_row(uuid, have);
@@ -59,7 +59,7 @@ impl Flows {
                     content,
                     place: Place::new(row.logical_datapath, row.logical_dp_group),
                     hint: hint_of(&row.external_ids),
-                    of_group: 0,
+                    of_set: 0,
                     flow: None,
                 };
                 self.add_row(uuid, have);

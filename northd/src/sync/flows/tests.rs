@@ -62,6 +62,9 @@ fn a_group_moves_with_all_its_flows() {
     assert_eq!(sent, 5);
 }
 
+/// Sets with a name.
+const NAMES: [SetName; 3] = [SetName::Switches, SetName::Untagged, SetName::Routers];
+
 /// Where the rows say that the flows are, as a chassis reads it.
 fn placed(flows: &Flows) -> Vec<(u16, Vec<Uuid>)> {
     let of = |have: &Have| {
@@ -77,9 +80,9 @@ fn placed(flows: &Flows) -> Vec<(u16, Vec<Uuid>)> {
     all
 }
 
-/// Groups' switches change in place or not: in the end every flow is where it is wanted, and what is counted adds up.
+/// Sets with a name change in place or not: in the end every flow is where it is wanted, and what is counted adds up.
 #[test]
-fn flows_follow_the_switches_of_groups() {
+fn flows_follow_the_members_of_sets() {
     let origin = |n: u32| Origin { hint: n, kind: 0 };
     for seed in 1..=60_u64 {
         let mut state = seed;
@@ -90,24 +93,22 @@ fn flows_follow_the_switches_of_groups() {
             (state >> 33) % sides
         };
         let mut flows = Flows::default();
-        let mut groups: Vec<Vec<u128>> = vec![Vec::new(); 2];
+        let mut groups: Vec<Vec<u128>> = vec![Vec::new(); 3];
         let mut wanted: Vec<(u16, DpSet, Origin)> = Vec::new();
         for _ in 0..60 {
             for _ in 0..=roll(6) {
                 match roll(5) {
                     0 => {
-                        let (at, dp) = (roll(2) as usize, u128::from(roll(6)) + 1);
-                        let old = groups[at].clone();
-                        match old.iter().position(|other| *other == dp) {
-                            Some(found) => drop(groups[at].remove(found)),
-                            None => groups[at].push(dp),
-                        }
-                        let group = Uuid(100 + at as u128);
-                        if !old.is_empty() {
-                            flows.group_switches(group, &on(&old), false);
-                        }
-                        if !groups[at].is_empty() {
-                            flows.group_switches(group, &on(&groups[at]), true);
+                        // Two sets are mostly alike, and change alike.
+                        let dp = u128::from(roll(6)) + 1;
+                        let which = [0..2, 0..2, 0..1, 1..2, 2..3][roll(5) as usize].clone();
+                        for at in which {
+                            let found = groups[at].iter().position(|other| *other == dp);
+                            match found {
+                                Some(found) => drop(groups[at].remove(found)),
+                                None => groups[at].push(dp),
+                            }
+                            flows.member(NAMES[at], Uuid(dp), found.is_none());
                         }
                     }
                     1 if !wanted.is_empty() => {
@@ -117,7 +118,7 @@ fn flows_follow_the_switches_of_groups() {
                     what => {
                         let dps = match what {
                             2 => on(&[u128::from(roll(6)) + 1, u128::from(roll(6)) + 1]),
-                            _ => DpSet::OfGroup(Uuid(100 + u128::from(roll(2)))),
+                            _ => NAMES[roll(3) as usize].into(),
                         };
                         let n = roll(12) as u16;
                         let one = (n, dps, origin(wanted.len() as u32));
@@ -140,10 +141,10 @@ fn flows_follow_the_switches_of_groups() {
             flush(&mut flows, 3);
         }
         let members = |dps: &DpSet| match dps {
-            DpSet::OfGroup(group) => groups[(group.0 - 100) as usize]
-                .iter()
-                .map(|dp| Uuid(*dp))
-                .collect(),
+            DpSet::Named(name) => {
+                let at = NAMES.iter().position(|other| other == name).unwrap();
+                groups[at].iter().map(|dp| Uuid(*dp)).collect()
+            }
             listed => listed.as_slice().to_vec(),
         };
         let mut should: Vec<(u16, Vec<Uuid>)> = Vec::new();
@@ -160,12 +161,12 @@ fn flows_follow_the_switches_of_groups() {
         let mut ours: FxHashMap<(Uuid, u32), usize> = FxHashMap::default();
         for have in flows.have.values() {
             let flow = have.flow.as_ref();
-            let only = flow.and_then(|flow| flows.wanted[flow].only_group());
+            let only = flow.and_then(|flow| flows.wanted[flow].only_set());
             let Some(row) = have.place.group() else {
                 continue;
             };
-            let number = only.map_or(0, |group| flows.of_groups[&group].number());
-            assert_eq!(have.of_group, number, "seed {seed}");
+            let number = only.map_or(0, |set| flows.sets[&set].number());
+            assert_eq!(have.of_set, number, "seed {seed}");
             if number != 0 {
                 *ours.entry((row, number)).or_default() += 1;
             }
@@ -176,22 +177,26 @@ fn flows_follow_the_switches_of_groups() {
 
 /// One switch more costs one operation, however many flows there are; who was on the same switches by chance stays.
 #[test]
-fn a_group_costs_one_operation() {
+fn a_member_costs_one_operation() {
     let mut flows = Flows::default();
-    let group = Uuid(100);
-    flows.group_switches(group, &on(&[1, 2]), true);
+    let put = |flows: &mut Flows, datapath: u128, present| {
+        for set in &NAMES[..2] {
+            flows.member(*set, Uuid(datapath), present);
+        }
+    };
+    put(&mut flows, 1, true);
+    put(&mut flows, 2, true);
     for n in 0..50 {
-        flows.add(flow(n), DpSet::OfGroup(group), Origin::default());
+        let set = NAMES[usize::from(n) % 2];
+        flows.add(flow(n), set.into(), Origin::default());
     }
     flows.add(flow(60), on(&[1, 2]), Origin::default());
     assert_eq!(flush(&mut flows, 1000), 52);
-    flows.group_switches(group, &on(&[1, 2]), false);
-    flows.group_switches(group, &on(&[1, 2, 3]), true);
+    put(&mut flows, 3, true);
     // The group; another group for the flow that stays, and its row.
     assert_eq!(flush(&mut flows, 1000), 3);
     // And back to where that one is: it comes along.
-    flows.group_switches(group, &on(&[1, 2, 3]), false);
-    flows.group_switches(group, &on(&[1, 2]), true);
+    put(&mut flows, 3, false);
     assert_eq!(flush(&mut flows, 1000), 2);
     assert!(
         flows

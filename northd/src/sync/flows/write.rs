@@ -200,7 +200,7 @@ impl Flows {
                 content: content(flow),
                 place: Place::new(datapath, group),
                 hint: origin.hint,
-                of_group: 0,
+                of_set: 0,
                 flow: Some(flow.clone()),
             };
             self.add_row(uuid, have);

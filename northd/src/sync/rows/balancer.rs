@@ -11,7 +11,7 @@ use weft_schemas::sb;
 
 use super::write::put;
 use super::{RowKey, Rows};
-use crate::output::{DpSet, LoadBalancer};
+use crate::output::{DpSet, LoadBalancer, SetName};
 use crate::sync::flows::Datapaths;
 
 /// Groups that load balancers refer to.
@@ -23,8 +23,15 @@ pub struct Groups {
     own: FxHashMap<Uuid, DpSet>,
     /// Sets for which some load balancer refers to a row that is none of these.
     strange: FxHashSet<DpSet>,
-    /// Rows known to be right after the transaction being made.
+    /// Rows known to be right after the transaction being made. What came before it is remembered: nobody need go through
+    /// the datapaths of a set to find that nothing has changed.
     settled: FxHashMap<DpSet, Uuid>,
+    /// Something may have changed that this is made of.
+    forgotten: bool,
+    /// Rows that the last transaction made.
+    made: Vec<Uuid>,
+    /// Sets that have other members since the last transaction.
+    changed: FxHashSet<SetName>,
 }
 
 impl Groups {
@@ -39,14 +46,45 @@ impl Groups {
             };
             if *count == 0 {
                 self.users.remove(set);
+                // Its row is free for others.
+                self.settled.remove(set);
             }
         }
     }
 
-    /// A transaction begins.
-    pub(super) fn begin(&mut self, db: &sb::Db) {
-        self.settled.clear();
-        self.own.retain(|row, _| db.logical_dp_group.contains(*row));
+    /// A set that load balancers may name has another member, or one less.
+    pub(super) fn member_changed(&mut self, set: SetName) {
+        self.changed.insert(set);
+        self.forget();
+    }
+
+    /// Every row is looked at before it is trusted again: a datapath or a group of some may be another one now, or have none
+    /// for its row.
+    pub(super) fn forget(&mut self) {
+        self.forgotten = true;
+    }
+
+    /// A row of a group is gone.
+    pub(super) fn row_gone(&mut self, row: Uuid) {
+        self.own.remove(&row);
+        self.forget();
+    }
+
+    /// No set has changed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.changed.is_empty()
+    }
+
+    /// A transaction begins. Of what the last one made not everything need be there.
+    pub(super) fn begin(&mut self, db: &sb::Db, blocked: bool) {
+        for row in std::mem::take(&mut self.made) {
+            if !db.logical_dp_group.contains(row) {
+                self.row_gone(row);
+            }
+        }
+        if std::mem::replace(&mut self.forgotten, blocked) || blocked {
+            self.settled.clear();
+        }
     }
 }
 
@@ -80,11 +118,14 @@ impl Rows {
         put(txn, &db.load_balancer, uuid, &row, column::ALL, 0);
     }
 
-    /// The switches of a load balancer group are others now: one of its load balancers says so to the row that all of
-    /// them refer to, if that is one of ours; else every one of them looks for a row.
-    pub(super) fn group_switches_changed(&mut self, group: Uuid) {
-        let set = DpSet::OfGroup(group);
-        if self.lb_groups.users.contains_key(&set) {
+    /// Sets have other members now: one of the load balancers that name it says so to the row that all of them refer to, if
+    /// that is one of ours; else every one of them looks for a row.
+    pub(super) fn follow_members(&mut self) {
+        for set in std::mem::take(&mut self.lb_groups.changed) {
+            let set = DpSet::Named(set);
+            if !self.lb_groups.users.contains_key(&set) {
+                continue;
+            }
             let strange = self.lb_groups.strange.remove(&set);
             let one = !strange && self.lb_groups.own.values().any(|of| *of == set);
             let there = self.wanted.load_balancers.values();
@@ -110,15 +151,16 @@ impl Rows {
         if let Some(row) = self.lb_groups.settled.get(set) {
             return Some(*row);
         }
-        let members = match set {
-            DpSet::OfGroup(group) => self.wanted.group_switches.get(group),
-            listed => Some(listed),
+        let datapaths: Set<Uuid> = match set {
+            DpSet::Named(set) => {
+                let members = self.wanted.members.get(set).into_iter().flatten();
+                members.filter_map(|nb| self.row(*nb)).collect()
+            }
+            listed => {
+                let members = listed.as_slice().iter();
+                members.filter_map(|nb| self.row(*nb)).collect()
+            }
         };
-        let datapaths: Set<Uuid> = members
-            .map_or(&[][..], DpSet::as_slice)
-            .iter()
-            .filter_map(|nb| self.row(*nb))
-            .collect();
         let right = |row: &Uuid| {
             db.logical_dp_group
                 .get(*row)
@@ -150,6 +192,7 @@ impl Rows {
                             row,
                         );
                         groups.own.insert(row, set.clone());
+                        groups.made.push(row);
                         row
                     }
                 }

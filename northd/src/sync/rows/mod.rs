@@ -35,6 +35,8 @@ pub struct Rows {
     have: FxHashMap<RowKey, SmallVec<[Uuid; 1]>>,
     /// The row that stands (or will stand) for a key.
     chosen: FxHashMap<RowKey, Uuid>,
+    /// Of these, those of datapaths, by northbound UUID.
+    datapaths: FxHashMap<Uuid, Uuid>,
     nb_of: FxHashMap<Uuid, Uuid>,
     dirty: BTreeSet<RowKey>,
     /// Datapaths whose row came into or went out of being wanted since the last look.
@@ -49,10 +51,10 @@ pub struct Rows {
 
 impl Datapaths for Rows {
     fn row(&self, nb: Uuid) -> Option<Uuid> {
-        let key = RowKey::Datapath(nb);
-        self.can_refer(&key)
-            .then(|| self.chosen.get(&key).copied())
-            .flatten()
+        // Asked for every member of every set: not by the key that rows of all kinds have.
+        let row = self.datapaths.get(&nb).copied();
+        let blocked = || !self.blocked.is_empty() && self.blocked.contains(&RowKey::Datapath(nb));
+        row.filter(|_| self.wanted.datapaths.contains_key(&nb) && !blocked())
     }
 
     fn nb(&self, row: Uuid) -> Option<Uuid> {
@@ -74,12 +76,14 @@ impl Rows {
         self.chosen.insert(key.clone(), chosen);
         if let RowKey::Datapath(nb) = key {
             self.nb_of.insert(chosen, *nb);
+            self.datapaths.insert(*nb, chosen);
         }
         chosen
     }
 
     /// Compare everything.
     pub fn all_dirty(&mut self) {
+        self.lb_groups.forget();
         let w = &self.wanted;
         let dirty = &mut self.dirty;
         dirty.extend(self.have.keys().cloned());
@@ -128,6 +132,7 @@ impl Rows {
 
     /// Compare one row again.
     pub fn touch(&mut self, key: RowKey) {
+        self.lb_groups.forget();
         self.dirty.insert(key);
     }
 
@@ -144,7 +149,7 @@ impl Rows {
 
     /// Nothing needs to be compared.
     pub fn is_settled(&self) -> bool {
-        self.dirty.is_empty()
+        self.dirty.is_empty() && self.lb_groups.is_settled()
     }
 
     /// Writes the differences of up to `max` keys into a transaction: first deletions, then the rest in the order of
@@ -157,7 +162,8 @@ impl Rows {
         max: usize,
         written: &mut Vec<(usize, Subject)>,
     ) {
-        self.lb_groups.begin(db);
+        self.lb_groups.begin(db, !self.blocked.is_empty());
+        self.follow_members();
         // Controllers that connect while an empty southbound is filled find no datapath without its ports and groups.
         let cut = |txn: &mut Txn| {
             if !db.datapath_binding.is_empty() {
@@ -215,6 +221,9 @@ impl Rows {
             Some(self.choose(key))
         } else {
             self.chosen.remove(key);
+            if let RowKey::Datapath(nb) = key {
+                self.datapaths.remove(nb);
+            }
             self.prune(key);
             None
         };
@@ -243,6 +252,7 @@ impl Rows {
         self.wanted = Wanted::default();
         self.lb_groups = balancer::Groups::default();
         self.chosen.clear();
+        self.datapaths.clear();
         self.blocked.clear();
         self.expired.clear();
         self.contested.clear();

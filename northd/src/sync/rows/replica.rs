@@ -16,7 +16,15 @@ impl Rows {
                 c.old.as_ref().map(|_| RowKey::Global),
                 c.new.as_ref().map(|_| RowKey::Global),
             ),
+            sb::Change::LogicalDpGroup(c) => {
+                match c.new {
+                    Some(_) => self.lb_groups.forget(),
+                    None => self.lb_groups.row_gone(c.uuid),
+                }
+                return;
+            }
             sb::Change::DatapathBinding(c) => {
+                self.lb_groups.forget();
                 let key = |r: &Arc<sb::DatapathBinding>| {
                     nb_of_datapath(r).map_or(
                         RowKey::Stale(sb::TableId::DatapathBinding as u8, c.uuid),

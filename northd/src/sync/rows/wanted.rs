@@ -11,8 +11,8 @@ use weft_ovsdb::model::{Map, Str, Uuid};
 use super::{RowKey, Rows};
 use crate::features::dhcp::catalog::Known;
 use crate::output::{
-    Bfd, Datapath, Dns, DpSet, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
-    ServiceMonitor, StaticMac, TemplateVars,
+    Bfd, Datapath, Dns, HaGroup, IpMulticast, LoadBalancer, Meter, Mirror, Output, Port,
+    ServiceMonitor, SetName, StaticMac, TemplateVars,
 };
 use crate::sync::rbac;
 
@@ -34,8 +34,8 @@ pub struct Wanted {
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), Few<StaticMac>>,
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
-    /// Switches of load balancer groups.
-    pub(super) group_switches: FxHashMap<Uuid, DpSet>,
+    /// Who is in the sets that load balancers name.
+    pub(super) members: FxHashMap<SetName, BTreeSet<Uuid>>,
     pub(super) dns: FxHashMap<Uuid, Arc<Dns>>,
     pub(super) monitors: FxHashMap<(Str, Str, u16, Str), Few<ServiceMonitor>>,
     pub(super) template_vars: FxHashMap<Str, Arc<TemplateVars>>,
@@ -90,6 +90,7 @@ impl Rows {
         let w = &mut self.wanted;
         let key = match output {
             Output::Datapath(row) => {
+                self.lb_groups.forget();
                 let key = RowKey::Datapath(row.nb);
                 if present {
                     let had = w.datapaths.insert(row.nb, row.clone());
@@ -179,9 +180,13 @@ impl Rows {
                 put(&mut w.load_balancers, row.nb, row, present);
                 RowKey::LoadBalancer(row.nb)
             }
-            Output::GroupSwitches { group, switches } => {
-                put(&mut w.group_switches, *group, switches, present);
-                return self.group_switches_changed(*group);
+            Output::Member(set @ SetName::GroupSwitches(_), datapath) => {
+                let members = w.members.entry(*set).or_default();
+                toggle(members, *datapath, present);
+                if members.is_empty() {
+                    w.members.remove(set);
+                }
+                return self.lb_groups.member_changed(*set);
             }
             Output::Dns(row) => {
                 put(&mut w.dns, row.nb, row, present);
@@ -247,6 +252,7 @@ impl Rows {
                 RowKey::Stale(*table, *row)
             }
             Output::Flow { .. }
+            | Output::Member(..)
             | Output::LspUp(..)
             | Output::LspDynamic(..)
             | Output::LspTag(..)
