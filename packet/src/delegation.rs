@@ -18,8 +18,10 @@ pub mod kind {
     pub const RENEW: u8 = 5;
     /// I would like to keep it, to anybody.
     pub const REBIND: u8 = 6;
-    /// The answer to the last three.
+    /// The answer to the last three, and to the next.
     pub const REPLY: u8 = 7;
+    /// I do not need it any more.
+    pub const RELEASE: u8 = 8;
 }
 
 /// Status codes (section 21.13).

@@ -38,6 +38,7 @@ const HEADER: usize = 12;
 mod flag {
     pub const RESPONSE: u16 = 0x8000;
     pub const OPCODE: u16 = 0x7800;
+    pub const AUTHORITY: u16 = 0x0400;
     pub const TRUNCATED: u16 = 0x0200;
     pub const RECURSION_DESIRED: u16 = 0x0100;
     pub const CHECKING_DISABLED: u16 = 0x0010;
@@ -134,12 +135,13 @@ impl<'a> Question<'a> {
     }
 
     /// The payload of an answer with these records, all of them under the name that was asked for. If they are more than
-    /// the asker takes, it has those that fit and says that there are more.
+    /// the asker takes, it has those that fit and says that there are more. Without any it says that the name has none of
+    /// that type (RFC 2308, section 2.2).
     #[must_use]
-    pub fn answer(&self, code: Code, records: &[Record]) -> Vec<u8> {
+    pub fn answer(&self, records: &[Record]) -> Vec<u8> {
         let (code, records) = match self.edns {
             Some(edns) if edns.version != 0 => (Code::BadVersion, &[][..]),
-            _ => (code, records),
+            _ => (Code::Ok, records),
         };
         let limit = self.edns.map_or(PLAIN_SIZE, |edns| edns.size);
         let limit = usize::from(limit.clamp(PLAIN_SIZE, LARGEST));
@@ -163,9 +165,12 @@ impl<'a> Question<'a> {
         }
         let truncated = usize::from(count) < records.len();
         let mut out = Vec::with_capacity(fixed + body.len());
+        // An empty answer of no authority is taken for a delegation (section 2.2.1 there), and the next server asked.
+        let authority = records.is_empty() && code == Code::Ok;
         let flags = flag::RESPONSE
             | self.flags
             | if truncated { flag::TRUNCATED } else { 0 }
+            | if authority { flag::AUTHORITY } else { 0 }
             | code as u16 & 0xf;
         let counts = [1, count, 0, u16::from(self.edns.is_some())];
         out.extend_from_slice(&self.id.to_be_bytes());
@@ -217,11 +222,9 @@ impl Edns {
 /// How a question went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-pub enum Code {
+enum Code {
     /// Well.
     Ok = 0,
-    /// It is not to be asked.
-    Refused = 5,
     /// It is asked in a newer way than known.
     BadVersion = 16,
 }
@@ -425,7 +428,7 @@ mod tests {
         let answer = |more: &[u8], count: usize| {
             let question = ask("big.ovn.org", 1, more);
             let question = Question::parse(&question).unwrap();
-            question.answer(Code::Ok, &records[..count])
+            question.answer(&records[..count])
         };
         // 12 + 17, and 27 each with the name in full.
         assert_eq!(answer(&[], 17).len(), 29 + 17 * 27);
@@ -446,12 +449,13 @@ mod tests {
     fn edns_is_answered_in_kind() {
         let question = ask("a.b", 28, &opt(1400, 0, 0x8000));
         let question = Question::parse(&question).unwrap();
-        let answer = question.answer(Code::Refused, &[]);
-        assert_eq!(summary(&answer), (0, false, 5));
+        let answer = question.answer(&[]);
+        assert_eq!(summary(&answer), (0, false, 0));
+        assert_eq!(answer[2] & 4, 4, "of authority");
         assert!(answer.ends_with(&[0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]));
         let newer = ask("a.b", 28, &opt(1400, 1, 0));
         let newer = Question::parse(&newer).unwrap();
-        let answer = newer.answer(Code::Ok, &[Record::Aaaa(Ipv6Addr::LOCALHOST)]);
+        let answer = newer.answer(&[Record::Aaaa(Ipv6Addr::LOCALHOST)]);
         assert_eq!(summary(&answer), (0, false, 16));
     }
 
@@ -460,7 +464,7 @@ mod tests {
         fn nothing_panics(bytes: Vec<u8>, text: String) {
             if let Ok(question) = Question::parse(&bytes) {
                 let _ = question.name();
-                let _ = question.answer(Code::Ok, &[Record::A([10, 0, 0, 1].into())]);
+                let _ = question.answer(&[Record::A([10, 0, 0, 1].into())]);
             }
             let _ = Name::new(&text);
         }

@@ -2,7 +2,9 @@
 //!
 //! Guarantees: what is not a plain question for such a name goes on as it came. Names are compared without case; a value is
 //! addresses, separated by commas or blanks, or else one name, of which PTR questions learn. Names that are `ovn-owned`
-//! are told by nobody else: a question for an address that they do not have is refused.
+//! are told by nobody else: a question for an address of a family that they do not have is answered at once, with nothing
+//! (RFC 2308, section 2.2). Stock of 24.03 and newer refuses it, for which the C library musl asks again and again until it
+//! gives up on the other family too. Questions for anything but addresses go on, as with stock.
 //!
 //! The same question has the same answer from stock 23.03, byte for byte, but for:
 //! * EDNS, which it leaves unanswered (RFC 6891: answered in kind), and the flags TC and AD, which it copies from the question
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use weft_openflow::Field;
 use weft_ovsdb::model::{Str, Uuid};
-use weft_packet::dns::{Code, Name, Question, Record, kind};
+use weft_packet::dns::{Name, Question, Record, kind};
 use weft_packet::{ParseError, transport};
 use weft_schemas::sb;
 
@@ -70,12 +72,10 @@ fn answer(
         .records
         .sort_by_key(|record| !matches!(record, Record::A(_)));
     let address = matches!(question.kind, kind::A | kind::AAAA | kind::ANY);
-    let code = match known.records.is_empty() {
-        false => Code::Ok,
-        true if known.owned && address => Code::Refused,
-        true => return Ok(None),
-    };
-    let payload = question.answer(code, &known.records);
+    if known.records.is_empty() && !(known.owned && address) {
+        return Ok(None);
+    }
+    let payload = question.answer(&known.records);
     transport::with_udp_payload(&request.packet.packet, &payload).map(Some)
 }
 
@@ -240,11 +240,7 @@ mod tests {
         known
             .records
             .sort_by_key(|record| !matches!(record, Record::A(_)));
-        let code = match known.records.is_empty() {
-            true => Code::Refused,
-            false => Code::Ok,
-        };
-        let answer = question.answer(code, &known.records);
+        let answer = question.answer(&known.records);
         let mut expected = packet;
         expected.packet = datagram(&answer, v6);
         expected.full_len = expected.packet.len() as u32;
@@ -338,11 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_owned_is_refused() {
+    fn what_an_owned_name_has_not_is_told_with_authority() {
         let answer = changed(&ask("owned.ovn.org", kind::AAAA), false).unwrap();
-        assert_eq!((answer[3] & 0xf, answer[7]), (5, 0));
+        assert_eq!((answer[2] & 4, answer[3] & 0xf, answer[7]), (4, 0, 0));
         let answer = changed(&ask("owned.ovn.org", kind::A), false).unwrap();
-        assert_eq!((answer[3] & 0xf, answer[7]), (0, 1));
+        assert_eq!((answer[2] & 4, answer[3] & 0xf, answer[7]), (0, 0, 1));
     }
 
     #[test]

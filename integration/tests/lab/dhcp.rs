@@ -211,6 +211,9 @@ pub fn a_router_passes_questions_on(impls: Impls) {
         ));
     }
     lab.nb("--id=@relay create dhcp_relay name=relay servers=10.2.0.2 -- set logical_router_port r-s1 dhcp_relay=@relay");
+    // Of its addresses another comes first.
+    lab.nb("add logical_router_port r-s1 networks '\"10.0.9.254/24\"'
+         set logical_router_port r-s1 options:dhcpv4_primary_ip=10.1.0.254");
     // The router alone hears the questions.
     lab.nb("set logical_switch s1 other_config:dhcp_relay_port=s1-r\n lsp-add s1 p3\n lsp-set-addresses p3 '0a:00:00:00:00:03 10.1.0.3'");
     lab.vm("h1", "p1", "0a:00:00:00:00:01");

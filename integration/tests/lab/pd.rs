@@ -148,6 +148,28 @@ pub fn a_gateway_port_is_given_a_prefix(impls: Impls) {
     ));
     lab.nb("--wait=hv sync");
     assert_eq!(given(&lab), prefix);
+    if lab.impls().controller == Impl::Weft {
+        gives_back(&lab, &server);
+    }
+}
+
+/// What is not wanted any more goes back to the server, and is told to nobody.
+fn gives_back(lab: &Lab, server: &Server) {
+    for (n, change) in ["r-in options prefix", "r-out options prefix_delegation"]
+        .iter()
+        .enumerate()
+    {
+        lab.nb(&format!("remove logical_router_port {change}"));
+        server.says("Release message", n + 1);
+        wait_for(CONVERGE, "the prefix to go", || {
+            let list = lab.sb_get("port_binding", "options", "logical_port=r-in");
+            ensure(!list.contains("pd_list"), list)
+        });
+        if n == 0 {
+            wish(lab);
+            given(lab);
+        }
+    }
 }
 
 /// A router that is bound to a chassis as a whole; what it has survives its controller, and goes when the server has it no

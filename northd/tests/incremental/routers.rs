@@ -86,6 +86,7 @@ impl Random for nb::LogicalRouterPort {
                     ("gateway_mtu", &["1400", "x"]),
                     ("route_table", &["t1", ""]),
                     ("redirect-type", &["bridged"]),
+                    ("dhcpv4_primary_ip", &["10.0.0.254", "10.0.1.1", "x"]),
                     ("reside-on-redirect-chassis", BOOLS),
                     ("mcast_flood", BOOLS),
                 ],

@@ -4,7 +4,8 @@
 //! Guarantees: what was given is in the binding's `ipv6_ra_pd_list` (`IAID:PREFIX/LENGTH`) as long as it is valid, also for
 //! the next process or chassis, which asks to keep it. Everything is sent to all servers, from the link-local address
 //! (RFC 8415, sections 13.1 and 18.2); stock of 23.03 sends its requests to one server alone, which servers refuse that
-//! have not allowed it.
+//! have not allowed it. What is not wanted any more is given back (section 18.2.7), where the way out is still here; what another
+//! chassis takes over is not.
 
 mod session;
 
@@ -36,10 +37,22 @@ const HOP_LIMIT: u8 = 255;
 /// In the options of the port that wants a prefix.
 const LIST: &str = "ipv6_ra_pd_list";
 
+/// So many clients at most give back what they have; what more there are leave it to end by itself.
+const LEAVING: usize = 1024;
+
+/// A client, and the port by which it speaks to servers.
+#[derive(Debug)]
+struct Client {
+    session: Session,
+    out: Uuid,
+}
+
 /// The clients of this chassis, by the row of the port that wants a prefix.
 #[derive(Debug, Default)]
 pub(super) struct Delegations {
-    sessions: FxHashMap<Uuid, Session>,
+    clients: FxHashMap<Uuid, Client>,
+    /// Those that give back what they had.
+    leaving: FxHashMap<Uuid, Client>,
     looks: Looks,
 }
 
@@ -63,14 +76,11 @@ fn earlier(row: &sb::PortBinding) -> Option<(u32, (Ipv6Addr, u8))> {
     Some((id.parse().ok()?, (net.addr(), net.prefix_len())))
 }
 
-/// The way to the delegating router from a router, and the address of the port: by a port that is bound to this chassis.
-fn way_out(core: &Core, datapath: Uuid) -> Option<(Way, Mac)> {
-    let ports = core.inputs.idx.find(Index::DelegatingPort, datapath);
-    ports.iter().find_map(|&port| {
-        let row = core.inputs.sb.port_binding.get(port)?;
-        let way = way(core, port, row).filter(|way| !way.local_only)?;
-        Some((way, mac_of(row)?))
-    })
+/// The way to the delegating router by a port, and its address: if it is bound to this chassis.
+fn way_by(core: &Core, port: Uuid) -> Option<(Way, Mac)> {
+    let row = core.inputs.sb.port_binding.get(port)?;
+    let way = way(core, port, row).filter(|way| !way.local_only)?;
+    Some((way, mac_of(row)?))
 }
 
 impl Delegations {
@@ -79,29 +89,57 @@ impl Delegations {
         if !self.looks.now(self.next(), now) {
             return Vec::new();
         }
-        let ports = core.inputs.idx.find(Index::PrefixPort, ());
         let mut out = Vec::new();
-        let mut before = std::mem::take(&mut self.sessions);
-        for &port in ports {
+        let mut before = std::mem::take(&mut self.clients);
+        for &port in core.inputs.idx.find(Index::PrefixPort, ()) {
             let Some(row) = core.inputs.sb.port_binding.get(port) else {
                 continue;
             };
-            let (Some(own), Some((way, mac))) = (mac_of(row), way_out(core, row.datapath)) else {
+            let delegating = core.inputs.idx.find(Index::DelegatingPort, row.datapath);
+            let ways = delegating
+                .iter()
+                .find_map(|&by| Some((by, way_by(core, by)?)));
+            let (Some(own), Some((by, (way, mac)))) = (mac_of(row), ways) else {
+                if !delegating.is_empty() {
+                    // Another chassis has it now.
+                    before.remove(&port);
+                }
                 continue;
             };
             let duid = duid(own);
-            let session = before.remove(&port).filter(|have| have.is_of(&duid));
-            let mut session = session.unwrap_or_else(|| {
-                let had = earlier(row);
-                // Stays with the port: a server knows the client again by it.
-                let id = had.map_or(row.tunnel_key as u32, |(id, _)| id);
-                Session::new(duid, id, had.map(|(_, prefix)| prefix), now)
-            });
+            let same = before.get(&port).is_some_and(|c| c.session.is_of(&duid));
+            let kept = before.remove_entry(&port).filter(|_| same);
+            let mut session = kept.map_or_else(
+                || {
+                    let had = earlier(row);
+                    // Stays with the port: a server knows the client again by it.
+                    let id = had.map_or(row.tunnel_key as u32, |(id, _)| id);
+                    // Wanted again: what was to be given back is asked for.
+                    self.leaving.remove(&port);
+                    Session::new(duid, id, had.map(|(_, prefix)| prefix), now)
+                },
+                |(_, client)| client.session,
+            );
             if let Some(payload) = session.tick(now) {
                 out.push(message(way, mac, &payload));
             }
-            self.sessions.insert(port, session);
+            self.clients.insert(port, Client { session, out: by });
         }
+        for (port, mut client) in before {
+            if self.leaving.len() < LEAVING && client.session.release(now) {
+                self.leaving.insert(port, client);
+            }
+        }
+        self.leaving.retain(|port, client| {
+            let Some((way, mac)) = way_by(core, client.out) else {
+                return false;
+            };
+            let payload = client.session.tick(now);
+            out.extend(payload.map(|payload| message(way, mac, &payload)));
+            let row = core.inputs.sb.port_binding.get(*port);
+            let told = row.is_some_and(|row| row.options.get(LIST).is_some());
+            told || !client.session.is_over()
+        });
         out
     }
 
@@ -110,8 +148,8 @@ impl Delegations {
         let frame = Frame::parse(&packet.packet)?;
         let ip = Ip::parse(&frame)?;
         let told = Told::parse(transport::udp_payload(&ip)?)?;
-        let mut sessions = self.sessions.values_mut();
-        match sessions.any(|session| session.receive(&told, now)) {
+        let mut clients = self.clients.values_mut().chain(self.leaving.values_mut());
+        match clients.any(|client| client.session.receive(&told, now)) {
             true => Ok(()),
             false => Err(ParseError::Other("an answer to a client of ours")),
         }
@@ -120,11 +158,18 @@ impl Delegations {
     /// Writes what has been given, and takes away what no longer is.
     pub(super) fn write(&self, core: &Core, txn: &mut Txn) {
         use sb::port_binding::OPTIONS;
-        for (&port, session) in &self.sessions {
+        let leaving = self
+            .leaving
+            .keys()
+            .filter(|p| !self.clients.contains_key(p));
+        let given_back = leaving.map(|port| (port, None));
+        let clients = self.clients.iter();
+        let had = clients.map(|(port, client)| (port, client.session.text()));
+        for (&port, want) in had.chain(given_back) {
             let Some(row) = core.inputs.sb.port_binding.get(port) else {
                 continue;
             };
-            let (have, want) = (row.options.get(LIST), session.text());
+            let have = row.options.get(LIST);
             if have.map(|text| &**text) == want.as_deref() {
                 continue;
             }
@@ -147,7 +192,8 @@ impl Delegations {
     }
 
     fn next(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(Session::due).min()
+        let clients = self.clients.values().chain(self.leaving.values());
+        clients.filter_map(|client| client.session.due()).min()
     }
 }
 

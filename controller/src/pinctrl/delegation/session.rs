@@ -1,7 +1,7 @@
 //! One client of prefix delegation: the exchanges of RFC 8415, section 18.2, without any I/O.
 //!
 //! Guarantees: what it has been given it asks to keep in time, and has no longer than it is valid; what an earlier process was
-//! given is asked for again before anything else.
+//! given is asked for again before anything else; what is not needed any more is given back, by a few messages at most.
 
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
@@ -32,6 +32,9 @@ const REBIND: Pace = pace(10, 600, None);
 /// What an earlier process had: asked for three times.
 const CONFIRM: Pace = pace(1, 4, Some(3));
 
+/// What is given back (section 18.2.7): so often, however long it takes to wait between.
+const RELEASE: Pace = pace(1, 600, Some(4));
+
 /// What is going on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -47,6 +50,10 @@ enum State {
     Renewing,
     /// Asking anybody.
     Rebinding,
+    /// Giving it back.
+    Releasing,
+    /// It was given back, or nobody wants it.
+    Over,
 }
 
 impl State {
@@ -55,9 +62,10 @@ impl State {
             State::Soliciting => SOLICIT,
             State::Requesting(_) => REQUEST,
             State::Confirming => CONFIRM,
-            State::Bound => return None,
+            State::Bound | State::Over => return None,
             State::Renewing => RENEW,
             State::Rebinding => REBIND,
+            State::Releasing => RELEASE,
         })
     }
 }
@@ -144,6 +152,21 @@ impl Session {
         self.duid == duid
     }
 
+    /// Gives back what it has. False if there is nothing, or nobody to give it to: who had it of an earlier process does not
+    /// know the server yet.
+    pub(super) fn release(&mut self, now: Instant) -> bool {
+        let has = self.lease.is_some() && !self.server.is_empty();
+        if has {
+            self.begin(State::Releasing, now);
+        }
+        has
+    }
+
+    /// Whether what was to be given back has been, as far as that can be known.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
     /// What it has, as the southbound writes it.
     pub(super) fn text(&self) -> Option<String> {
         let prefix = self.lease.as_ref()?.prefix;
@@ -175,7 +198,9 @@ impl Session {
     /// Does what is due. Returns the datagram to send.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Vec<u8>> {
         let past = |then: Option<Instant>| then.is_some_and(|then| then <= now);
-        if let Some(lease) = self.lease {
+        if let Some(lease) = self.lease
+            && self.state != State::Releasing
+        {
             if past(lease.at(lease.prefix.valid)) {
                 self.start_over(now);
                 self.next = now;
@@ -192,6 +217,10 @@ impl Session {
         if pace.times.is_some_and(|times| self.sent >= times) {
             // Nobody has answered: what was confirmed by nobody is not had.
             self.lease = None;
+            if self.state == State::Releasing {
+                self.state = State::Over;
+                return None;
+            }
             self.begin(State::Soliciting, now);
             return self.tick(now);
         }
@@ -210,13 +239,14 @@ impl Session {
 
     fn message(&self, now: Instant) -> Message {
         let kind = match self.state {
-            State::Soliciting | State::Bound => kind::SOLICIT,
+            State::Soliciting | State::Bound | State::Over => kind::SOLICIT,
+            State::Releasing => kind::RELEASE,
             State::Requesting(_) => kind::REQUEST,
             State::Renewing => kind::RENEW,
             State::Confirming | State::Rebinding => kind::REBIND,
         };
         let server = match self.state {
-            State::Requesting(_) | State::Renewing => self.server.clone(),
+            State::Requesting(_) | State::Renewing | State::Releasing => self.server.clone(),
             _ => Vec::new(),
         };
         let prefix = match &self.state {
@@ -258,7 +288,11 @@ impl Session {
                 self.server.clone_from(&told.server);
                 self.begin(State::Requesting(offered), now);
             }
-            (State::Soliciting | State::Bound, ..) => {}
+            (State::Releasing, kind::REPLY, _) => {
+                self.lease = None;
+                self.state = State::Over;
+            }
+            (State::Soliciting | State::Bound | State::Releasing | State::Over, ..) => {}
             (_, kind::REPLY, Some((_, prefix))) if prefix.valid == 0 => self.start_over(now),
             (_, kind::REPLY, Some((ours, prefix))) => {
                 self.server.clone_from(&told.server);
@@ -283,8 +317,11 @@ impl Session {
             State::Renewing => lease.at(lease.t2),
             _ => None,
         });
-        let end = lease.and_then(|lease| lease.at(lease.prefix.valid));
-        let send = (self.state != State::Bound).then_some(self.next);
+        let keeps = self.state != State::Releasing;
+        let end = lease
+            .filter(|_| keeps)
+            .and_then(|lease| lease.at(lease.prefix.valid));
+        let send = self.state.pace().map(|_| self.next);
         [of_lease, end, send].into_iter().flatten().min()
     }
 }
@@ -396,6 +433,40 @@ mod tests {
         assert!(session.text().is_some());
         let again = sent(&mut session, start + seconds(50)).unwrap();
         assert_eq!((again.kind, session.text()), (kind::SOLICIT, None));
+    }
+
+    #[test]
+    fn what_is_not_needed_is_given_back() {
+        let start = Instant::now();
+        let mut session = bound(start);
+        assert!(session.release(start + seconds(1)));
+        let release = sent(&mut session, start + seconds(1)).unwrap();
+        assert_eq!(
+            (release.kind, &release.server[..]),
+            (kind::RELEASE, &[9][..])
+        );
+        assert_eq!(release.associations[0].prefixes, [prefix(40)]);
+        assert!(!session.is_over());
+        assert!(session.receive(
+            &answer(kind::REPLY, &release, status::NO_BINDING, None),
+            start + seconds(2)
+        ));
+        assert!(session.is_over() && session.due().is_none());
+        assert_eq!(session.tick(start + seconds(60)), None);
+        // Nobody answers, not even while it is valid.
+        let mut session = bound(start);
+        assert!(session.release(start));
+        let mut times = Vec::new();
+        while let Some(due) = session.due() {
+            times.extend(session.tick(due).map(|_| (due - start).as_secs()));
+        }
+        assert_eq!((times.len(), session.is_over()), (4, true), "{times:?}");
+        assert!(*times.last().unwrap() < 10, "{times:?}");
+        // Nothing to give back, or nobody to give it to.
+        let had = Some(("fd77::".parse().unwrap(), 60));
+        for had in [None, had] {
+            assert!(!Session::new(DUID.into(), 7, had, start).release(start));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use std::net::Ipv4Addr;
 
 use weft_lang::{Action, Expr, field};
+use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use crate::features::port_address::router_port;
@@ -54,20 +55,41 @@ impl Feature for Relay {
             );
             return complain("servers", message);
         };
-        let Some(own) = port.v4.first().map(ipnet::Ipv4Net::addr) else {
-            let message = "the port has no IPv4 address: nothing is relayed";
-            return cx.diagnose::<nb::LogicalRouterPort>(
-                &port.name,
-                key.row(),
-                "networks",
-                message,
-            );
-        };
-        if port.enabled {
-            questions(cx, &port, own, server);
-            answers(cx, &port, own, server);
+        match own_address(cx, key.row(), &port) {
+            Ok(own) if port.enabled => {
+                questions(cx, &port, own, server);
+                answers(cx, &port, own, server);
+            }
+            Ok(_) => {}
+            Err((column, message)) => {
+                cx.diagnose::<nb::LogicalRouterPort>(&port.name, key.row(), column, message);
+            }
         }
     }
+}
+
+/// The address of the port by which servers know its clients' network: the one that `options:dhcpv4_primary_ip` names, or
+/// else the first.
+fn own_address(
+    cx: &Cx<'_>,
+    lrp: Uuid,
+    port: &RouterPort,
+) -> Result<Ipv4Addr, (&'static str, String)> {
+    let chosen = cx
+        .lrp(lrp)
+        .and_then(|row| row.options().get("dhcpv4_primary_ip").cloned());
+    let mut own = port.v4.iter().map(ipnet::Ipv4Net::addr);
+    let Some(chosen) = chosen else {
+        let missing = "the port has no IPv4 address: nothing is relayed";
+        return own.next().ok_or(("networks", missing.to_owned()));
+    };
+    let found = own.find(|own| chosen.parse() == Ok(*own));
+    found.ok_or_else(|| {
+        let message = format!(
+            "dhcpv4_primary_ip: \"{chosen}\" is no IPv4 address of the port: nothing is relayed"
+        );
+        ("options", message)
+    })
 }
 
 /// Per switch with `other_config:dhcp_relay_port`: questions go to that port to a router and nowhere else.

@@ -302,3 +302,32 @@ fn a_router_port_relays() {
     assert_eq!(bed.all_flows("udp.dst == 67"), "");
     assert!(bed.diagnostics().contains("is not one IPv4 address"));
 }
+
+#[test]
+fn a_router_port_relays_by_the_address_it_is_told() {
+    let mut bed = Bed::new();
+    let switch = bed.switch("sw");
+    let networks = ["10.1.0.254/24", "10.9.0.254/24", "fd00::1/64"];
+    bed.router_on(switch, "r", "0a:00:00:00:ff:01", &networks);
+    let relay = bed.insert(nb::DhcpRelay {
+        name: "relay".into(),
+        servers: Some("10.2.0.5".into()),
+        ..nb::DhcpRelay::default()
+    });
+    bed.edit_router_port("r-sw", |row| row.dhcp_relay = Some(relay));
+    let first = bed.all_flows("udp.dst == 67");
+    assert!(first.contains("10.1.0.254") && !first.contains("10.9.0.254"));
+    let mut told = |ip: &str| {
+        let options = map([("dhcpv4_primary_ip", ip)]);
+        bed.edit_router_port("r-sw", |row| row.options = options.clone());
+        (bed.all_flows("udp.dst == 67"), bed.diagnostics())
+    };
+    let other = first.replace("10.1.0.254", "10.9.0.254");
+    assert_eq!(told("10.9.0.254"), (other, String::new()));
+    assert_eq!(told("10.1.0.254").0, first);
+    for bad in ["10.9.0.1", "fd00::1", "", "10.9.0.254/24"] {
+        let (flows, said) = told(bad);
+        assert_eq!(flows, "", "{bad}");
+        assert!(said.contains("is no IPv4 address of the port"), "{said}");
+    }
+}
