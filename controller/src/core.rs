@@ -233,6 +233,14 @@ impl Core {
         self.engine.audit(&self.inputs, &mut self.ledgers.clone())
     }
 
+    /// The same as work that needs nothing of the core, so that it can go on meanwhile.
+    pub fn audit_aside(
+        &self,
+    ) -> impl FnOnce() -> Result<Vec<Difference<Controller>>, GraphError> + Send + 'static {
+        self.engine
+            .audit_aside(self.inputs.clone(), self.ledgers.clone())
+    }
+
     /// Who we are, once that is known.
     pub fn me(&self) -> Option<std::sync::Arc<Me>> {
         self.engine.value(ME.id(), Key::Global)

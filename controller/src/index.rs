@@ -93,7 +93,7 @@ pub enum Index {
 }
 
 /// All indexes of [`Index`].
-#[derive(Default, Debug)]
+#[derive(Default, Clone, Debug)]
 pub struct Indexes {
     rows: FxHashMap<(Index, u64), SmallVec<[Uuid; 1]>>,
 }

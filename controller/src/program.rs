@@ -23,7 +23,7 @@ pub struct Controller;
 pub type Ctx<'y> = Cx<'y, Controller>;
 
 /// Everything the units read.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Inputs {
     /// The southbound database, as far as it is monitored.
     pub sb: sb::Db,

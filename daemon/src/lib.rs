@@ -38,6 +38,7 @@
 //! needed and no thread can exist before the daemon is in its final process.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod audit;
 pub mod coverage;
 pub mod dirs;
 mod identity;

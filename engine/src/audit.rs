@@ -49,6 +49,27 @@ impl<P: Program> Engine<P> {
     ) -> Result<Vec<Difference<P>>, GraphError> {
         self.begin_audit().finish(inputs, ledgers)
     }
+
+    /// The same as work that needs nothing of the engine, so that it can go on meanwhile. One thread does it, however many
+    /// there are.
+    pub fn audit_aside(
+        &self,
+        inputs: P::Inputs,
+        mut ledgers: P::Ledgers,
+    ) -> impl FnOnce() -> Result<Vec<Difference<P>>, GraphError> + Send + use<P>
+    where
+        P::Inputs: Send,
+        P::Ledgers: Send,
+    {
+        let audit = self.begin_audit();
+        move || {
+            let finish = || audit.finish(&inputs, &mut ledgers);
+            match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                Ok(pool) => pool.install(finish),
+                Err(_) => finish(),
+            }
+        }
+    }
 }
 
 fn complaints<P: Program>(engine: &Engine<P>) -> Complaints<P> {

@@ -160,20 +160,12 @@ impl Compiler {
         self.engine.audit(&self.inputs, &mut self.ledgers.clone())
     }
 
-    /// The same as work that needs nothing of the compiler, so that it can go on meanwhile. One thread does it, however
-    /// many there are.
+    /// The same as work that needs nothing of the compiler, so that it can go on meanwhile.
     pub fn audit_aside(
         &self,
     ) -> impl FnOnce() -> Result<Vec<Difference<Northd>>, GraphError> + Send + 'static {
-        let (audit, inputs) = (self.engine.begin_audit(), self.inputs.clone());
-        let mut ledgers = self.ledgers.clone();
-        move || {
-            let finish = || audit.finish(&inputs, &mut ledgers);
-            match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(pool) => pool.install(finish),
-                Err(_) => finish(),
-            }
-        }
+        self.engine
+            .audit_aside(self.inputs.clone(), self.ledgers.clone())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weft_daemon::audit;
 use weft_ovsdb::model::Uuid;
 use weft_ovsdb::remote::Remotes;
 use weft_ovsdb::session::{Config, Event, Session};
@@ -186,7 +187,9 @@ impl Shell {
         if waits && !self.wait_noted {
             tracing::info!(target: "ofctrl", "ovn-ofctrl-wait-before-clear is not needed: flows stay until the southbound is worked in");
         }
+        let interval = setting(row, &name, audit::INTERVAL).cloned();
         let tls = self.tls_of(row);
+        self.audit.every(interval.as_deref(), self.steady_ms());
         if remote != self.sb_remote {
             self.sb_remote.clone_from(&remote);
             self.connect_southbound(remote.as_deref(), tls);

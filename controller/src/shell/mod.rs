@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use weft_daemon::Context;
+use weft_daemon::audit::SelfAudit;
 use weft_openflow::conn::Conn;
 use weft_openflow::{CtFlush, FlowStats};
 use weft_ovsdb::remote::Remotes;
@@ -147,6 +148,9 @@ pub(crate) struct Shell {
     /// The southbound's nb_cfg that it corresponds to, and when it was in.
     installed_nb_cfg: Option<(i64, i64)>,
     started_ms: i64,
+    audit: SelfAudit,
+    /// What the times of the audit count from.
+    began: Instant,
 }
 
 /// Milliseconds since the epoch.
@@ -223,6 +227,8 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         installed_number: 0,
         installed_nb_cfg: None,
         started_ms: now_ms(),
+        audit: SelfAudit::default(),
+        began: Instant::now(),
         options,
         context,
     };
@@ -248,6 +254,10 @@ impl Shell {
                 Some(link) = self.links.recv() => self.on_link(link),
                 Some(done) = self.done.recv() => self.on_done(done),
                 Some(request) = requests.recv() => self.on_request(request),
+                found = self.audit.finished() => if self.audit.took(found) {
+                    self.core.recompute();
+                    self.stale = true;
+                },
                 () = tokio::time::sleep(pause) => {}
                 () = self.intake.ready() => {}
                 exit = shutdown.requested() => break exit,
@@ -355,6 +365,7 @@ impl Shell {
         self.start_vs();
         let (effects, due) = self.pinctrl.tick(&self.core, now());
         self.carry_out(effects);
+        self.audit_if_due();
         self.tell();
         let retry = self
             .sb_writer
@@ -363,7 +374,9 @@ impl Shell {
             .chain(self.vs_writer.due())
             .min();
         let retry = retry.map(|then| then.saturating_duration_since(Instant::now()));
-        [Some(IDLE), due, retry]
+        let wait_ms = self.audit.due_ms().map(|due| due - self.steady_ms());
+        let wait_ms = wait_ms.and_then(|wait| u64::try_from(wait).ok());
+        [Some(IDLE), due, retry, wait_ms.map(Duration::from_millis)]
             .into_iter()
             .flatten()
             .min()
@@ -410,6 +423,24 @@ impl Shell {
             }
         }
         self.install.dirty = true;
+    }
+
+    /// Begins an audit if it is time. While there is something to compute it waits: that ends soon, and makes itself felt.
+    fn audit_if_due(&mut self) {
+        let now_ms = self.steady_ms();
+        if self.settled && !self.stale && self.audit.is_due(now_ms) {
+            let work = self.core.audit_aside();
+            let texts = move || match work() {
+                Ok(found) => Ok(found.iter().map(|d| format!("{d:?}")).collect()),
+                Err(why) => Err(why.to_string()),
+            };
+            self.audit.begin(texts, now_ms);
+        }
+    }
+
+    /// Milliseconds since the start, by a clock that never goes back.
+    pub(super) fn steady_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Brings up to date what operators are told.

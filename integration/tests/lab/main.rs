@@ -7,6 +7,7 @@ mod acl_log;
 mod acl_more;
 mod ageing;
 mod announce;
+mod audit;
 mod bad_input;
 mod bfd;
 mod dhcp;
@@ -221,4 +222,9 @@ scenarios! { @ ports_of_our_controller WEFT
 scenarios! { @ ports_of_our_controller_alone WEFT_CONTROLLER
     encaps: addresses_come_and_go;
     port_life: keys_change_under_traffic;
+}
+
+// What stock has not.
+scenarios! { @ of_all_ours WEFT
+    audit: daemons_audit_themselves;
 }

@@ -10,7 +10,6 @@
 //! database is sent; what arrives meanwhile is compiled but waits for the answer. Only the holder of the southbound's
 //! lock `ovn_northd` compiles and writes; the others keep their replicas up to date.
 
-mod audit;
 mod commands;
 mod report;
 
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use weft_daemon::audit::{self, SelfAudit};
 use weft_daemon::{Context, Options, dirs, stopwatch};
 use weft_engine::GraphError;
 use weft_ovsdb::model::AnyChange;
@@ -33,7 +33,6 @@ use crate::address::Mac;
 use crate::compiler::Compiler;
 use crate::program::Settings;
 use crate::sync::Sync;
-use audit::SelfAudit;
 use commands::Command;
 use report::Report;
 
@@ -395,11 +394,8 @@ impl Northd {
         let Some((_, global)) = nb.nb_global.iter().next() else {
             return;
         };
-        let interval = global.options.get(audit::INTERVAL);
-        self.audit.every(
-            interval.and_then(|text| text.parse().ok()),
-            self.steady_ms(),
-        );
+        let interval = global.options.get(audit::INTERVAL).map(|text| &**text);
+        self.audit.every(interval, self.steady_ms());
         if let Some(interval) = global
             .options
             .get("northd_probe_interval")
@@ -459,7 +455,12 @@ impl Northd {
         self.send();
         let now = self.steady_ms();
         if self.audit.is_due(now) && self.sync.is_settled() {
-            self.audit.begin(&self.compiler, now);
+            let work = self.compiler.audit_aside();
+            let texts = move || match work() {
+                Ok(found) => Ok(found.iter().map(|d| format!("{d:?}")).collect()),
+                Err(why) => Err(why.to_string()),
+            };
+            self.audit.begin(texts, now);
         }
         self.report.refused(self.sync.complaints());
         self.report.set_counts(&self.compiler, &self.sync);
