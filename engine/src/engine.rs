@@ -509,6 +509,11 @@ impl<P: Program> Engine<P> {
         self.state.facts.len()
     }
 
+    /// The facts that are read by some unit, each with the mask of what is read of it.
+    pub fn facts(&self) -> impl Iterator<Item = (P::Fact, u64)> {
+        self.state.facts.all()
+    }
+
     /// What one unit owns.
     pub fn outputs_of(&self, kind: KindId, key: P::Key) -> Vec<&P::Output> {
         match self.state.units.find(self.state.graph.index(kind.0), &key) {

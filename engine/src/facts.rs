@@ -195,6 +195,19 @@ impl<F: Copy + Eq + Hash> Facts<F> {
         }
     }
 
+    /// All facts that are read, each with what is read of it.
+    pub fn all(&self) -> impl Iterator<Item = (F, u64)> {
+        self.index.iter().map(|&id| {
+            let slot = &self.slots[id as usize];
+            let mask = |m: u32| self.masks.list[m as usize];
+            let read = match &slot.readers {
+                Readers::Few(list) => list.iter().fold(0, |all, e| all | mask(e.1)),
+                Readers::Many(map) => map.values().fold(0, |all, m| all | mask(*m)),
+            };
+            (slot.fact, read)
+        })
+    }
+
     /// Frees facts without readers. Not while any identifier may be held outside.
     pub fn collect(&mut self) {
         for id in std::mem::take(&mut self.idle) {

@@ -10,6 +10,7 @@ pub mod reconnect;
 pub mod remote;
 pub mod session;
 pub mod stream;
+pub mod testing;
 pub mod tls;
 pub mod txn;
 pub mod wire;

@@ -83,7 +83,7 @@ impl World {
             logical_port: name,
             type_: s(kind),
             datapath: self.datapath(),
-            tunnel_key: n as i64 + 1,
+            tunnel_key: self.key(n),
             options: options.into_iter().map(|(k, v)| (s(k), v)).collect(),
             parent_port: (kind.is_empty() && self.chance(20)).then(|| self.port_name()),
             tag: self.chance(30).then_some(n as i64 + 10),
@@ -104,6 +104,7 @@ impl World {
             mirror_port: (kind == "mirror").then(|| self.port_name()),
             mirror_rules: (0..self.pick(3)).map(|n| uuid(15, n)).collect(),
             ha_chassis_group: self.chance(50).then_some(uuid(9, 0)),
+            gateway_chassis: (0..self.pick(3)).map(|n| uuid(23, n)).collect(),
             mac: match self.pick(3) {
                 0 => [s("00:00:00:00:00:0a 10.0.0.254/24 fd00::254/64")].into(),
                 1 => [s("rubbish")].into(),
@@ -139,7 +140,8 @@ impl World {
                 RowUpdate::<vs::Port>::delete(port).into(),
             ]);
         } else {
-            let name: Str = format!("tap{n}").into();
+            let other = if self.chance(15) { "x" } else { "" };
+            let name: Str = format!("tap{other}{n}").into();
             let row = vs::Interface {
                 name: name.clone(),
                 ofport: match self.pick(6) {
@@ -164,7 +166,11 @@ impl World {
             };
             let port_row = vs::Port {
                 name,
-                interfaces: [iface].into(),
+                interfaces: if self.chance(90) {
+                    [iface].into()
+                } else {
+                    Default::default()
+                },
                 qos: self.chance(10).then_some(uuid(107, 0)),
                 ..Default::default()
             };
@@ -214,6 +220,14 @@ impl World {
 
     /// The bridge has all ports but, now and then, one.
     fn rebuild_bridge(&mut self) {
+        if self.chance(10) {
+            let row = vs::Qos {
+                type_: s(self.one(&["linux-htb", "linux-noop"])),
+                external_ids: map(&[(self.one(&["ovn-egress-port", "whose"]), "p1")]),
+                ..Default::default()
+            };
+            self.vs(vec![RowUpdate::insert(uuid(107, 0), row).into()]);
+        }
         let mut ports: Vec<Uuid> = self.core.inputs.vs.port.uuids().collect();
         ports.sort_unstable();
         if !ports.is_empty() && self.chance(20) {
@@ -222,6 +236,7 @@ impl World {
         }
         let row = vs::Bridge {
             name: s("br-int"),
+            datapath_type: s(self.one(&["", "netdev", "system"])),
             ports: ports.into(),
             ..Default::default()
         };
@@ -244,7 +259,7 @@ impl World {
         }
         let encap = sb::Encap {
             type_: s(self.one(&["geneve", "vxlan", "carrier pigeon"])),
-            ip: format!("1.1.1.{n}").into(),
+            ip: format!("1.1.{}.{n}", if self.chance(15) { 3 } else { 1 }).into(),
             options: match self.pick(3) {
                 0 => map(&[("csum", "true"), ("is_default", "true")]),
                 1 => map(&[("dst_port", "6082")]),
@@ -253,7 +268,7 @@ impl World {
             chassis_name: format!("c{n}").into(),
         };
         let row = sb::Chassis {
-            name: format!("c{n}").into(),
+            name: format!("{}{n}", if self.chance(15) { "other" } else { "c" }).into(),
             // Another's too, so that there are several ends.
             encaps: (0..CHASSIS)
                 .filter(|c| *c == n || self.chance(20))
@@ -292,7 +307,21 @@ impl World {
                 ..Default::default()
             };
             updates.push(RowUpdate::insert(uuid(12, n), row).into());
+            let row = sb::GatewayChassis {
+                name: format!("gateway{n}").into(),
+                chassis,
+                priority: self.pick(5) as i64,
+                ..Default::default()
+            };
+            updates.push(RowUpdate::insert(uuid(23, n), row).into());
         }
+        let timers = self.one(&["bfd-min-rx", "bfd-min-tx", "bfd-mult"]);
+        let value = self.one(&["100", "3", "x"]);
+        let row = sb::SbGlobal {
+            options: map(&[(timers, value)]),
+            ..Default::default()
+        };
+        updates.push(RowUpdate::insert(uuid(24, 0), row).into());
         let members: Vec<Uuid> = (0..self.pick(3)).map(|n| uuid(12, n)).collect();
         let refers = self.chance(50).then(|| uuid(3, self.pick(CHASSIS)));
         let row = sb::HaChassisGroup {

@@ -26,7 +26,7 @@ impl World {
         ]);
         let backends = self.one(&["10.0.0.1:80,10.0.0.2:8080", "[fd00::1]:80", "^B", ""]);
         let row = sb::LoadBalancer {
-            name: format!("lb{n}").into(),
+            name: format!("lb{}", self.key(n)).into(),
             vips: vec![(s(vip), s(backends))].into(),
             protocol: self
                 .chance(80)
@@ -91,6 +91,7 @@ impl World {
             priority: self.pick(3) as i64 * 50,
             match_: s(self.one(MATCHES)),
             actions: s(self.one(ACTIONS)),
+            controller_meter: self.chance(20).then(|| s("m1")),
             tags: if self.chance(20) {
                 vec![(s("in_out_port"), self.port_name())].into()
             } else {
@@ -121,9 +122,9 @@ impl World {
             .collect();
         let unknown = self.chance(40);
         let row = sb::MulticastGroup {
-            datapath: uuid(1, n),
+            datapath: uuid(1, if self.chance(10) { DATAPATHS } else { n }),
             name: s(if unknown { "_MC_unknown" } else { "_MC_flood" }),
-            tunnel_key: 0x8000 + i64::from(unknown),
+            tunnel_key: 0x8000 + i64::from(unknown) + if self.chance(15) { 2 } else { 0 },
             ports: ports.into(),
         };
         let n = n + if unknown { DATAPATHS } else { 0 };
@@ -175,8 +176,9 @@ impl World {
             2 => {
                 let row = sb::StaticMacBinding {
                     logical_port: self.port_name(),
-                    ip: s("10.0.0.8"),
+                    ip: s(self.one(&["10.0.0.8", "10.0.0.9", "fd00::9"])),
                     mac,
+                    override_dynamic_mac: self.chance(50),
                     ..Default::default()
                 };
                 RowUpdate::insert(uuid(18, n), row).into()
@@ -188,8 +190,8 @@ impl World {
                     sb::Fdb {
                         mac,
                         dp_key,
-                        port_key: n as i64 + 1,
-                        ..Default::default()
+                        port_key: self.key(n),
+                        timestamp: self.pick(3) as i64,
                     },
                 )
                 .into()
@@ -211,7 +213,7 @@ impl World {
                     })
                     .collect();
                 let row = sb::AddressSet {
-                    name: format!("as{}", n + 1).into(),
+                    name: format!("as{}", if self.chance(10) { 3 + n } else { 1 + n }).into(),
                     addresses: addresses.into(),
                     ..Default::default()
                 };
@@ -240,8 +242,10 @@ impl World {
                 RowUpdate::<sb::DatapathBinding>::delete(uuid(1, n)).into(),
             ]);
         }
+        let kind = ["", "", "logical-switch", "logical-router"];
         let row = sb::DatapathBinding {
-            tunnel_key: n as i64 + 1,
+            tunnel_key: self.key(n),
+            type_: Some(s(self.one(&kind))).filter(|kind| !kind.is_empty()),
             external_ids: match self.pick(7) {
                 0 | 1 => map(&[("logical-router", "x")]),
                 5 => map(&[
@@ -278,6 +282,7 @@ impl World {
         };
         let row = vs::OpenVswitch {
             bridges: [uuid(102, 0)].into(),
+            iface_types: [s(self.one(&["geneve", "vxlan"]))].into(),
             external_ids,
             ..Default::default()
         };
@@ -285,7 +290,7 @@ impl World {
     }
 
     pub(super) fn edit_rest(&mut self) {
-        match self.pick(11) {
+        match self.pick(12) {
             10 => self.edit_dns(),
             4..=6 => self.edit_mirror(),
             7..=9 => self.edit_dhcp(),
@@ -298,16 +303,21 @@ impl World {
                 };
                 self.sb(vec![RowUpdate::insert(uuid(5, n), row).into()]);
             }
-            1 => {
+            1 | 11 => {
                 let band = sb::MeterBand {
                     action: s("drop"),
                     rate: 1 + self.pick(9) as i64,
+                    burst_size: self.pick(3) as i64,
                     ..Default::default()
                 };
                 let row = sb::Meter {
-                    name: s("m1"),
-                    unit: s("pktps"),
-                    bands: [uuid(14, 0)].into(),
+                    name: s(self.one(&["m1", "m1", "m2"])),
+                    unit: s(self.one(&["pktps", "kbps"])),
+                    bands: if self.chance(90) {
+                        [uuid(14, 0)].into()
+                    } else {
+                        Default::default()
+                    },
                 };
                 self.sb(vec![
                     RowUpdate::insert(uuid(14, 0), band).into(),
@@ -356,8 +366,8 @@ impl World {
             ][n];
             let row = sb::DhcpOptions {
                 name: s(name),
-                code,
-                type_: s(ty),
+                code: code + i64::from(self.chance(20)),
+                type_: s(self.one(&[ty, ty, "uint8"])),
             };
             return self.sb(vec![RowUpdate::insert(id, row).into()]);
         }
@@ -373,7 +383,7 @@ impl World {
         ][n];
         let row = sb::Dhcpv6Options {
             name: s(name),
-            code,
+            code: code + i64::from(self.chance(20)),
             type_: s(ty),
         };
         self.sb(vec![RowUpdate::insert(id, row).into()]);

@@ -140,6 +140,8 @@ fn everything(db: &sb::Db) -> Vec<sb::Update> {
     rows(&db.port_group, &mut out);
     rows(&db.ha_chassis, &mut out);
     rows(&db.ha_chassis_group, &mut out);
+    rows(&db.gateway_chassis, &mut out);
+    rows(&db.sb_global, &mut out);
     rows(&db.meter, &mut out);
     rows(&db.meter_band, &mut out);
     rows(&db.dhcp_options, &mut out);
@@ -166,7 +168,10 @@ fn play(seed: u64) -> usize {
     world.run();
     let mut flows = 0;
     let mut edits = 0;
-    while edits < EDITS {
+    let wanted = std::env::var("WEFT_EDITS").ok();
+    let wanted = wanted.and_then(|text| text.parse().ok());
+    let wanted = wanted.unwrap_or(EDITS);
+    while edits < wanted {
         for _ in 0..1 + world.pick(STRIDE) {
             world.edit();
             edits += 1;
@@ -187,6 +192,19 @@ fn play_chosen(seed: u64) {
         flows > 100,
         "the edits never made anything worth comparing: {flows} flows at most"
     );
+}
+
+#[test]
+fn what_is_read_is_among_the_edits() {
+    let mut world = World::new(7);
+    for _ in 0..250 {
+        for _ in 0..20 {
+            world.edit();
+        }
+        world.run();
+    }
+    let missing = world.seen.missing();
+    assert!(missing.is_empty(), "read but never changed: {missing:?}");
 }
 
 #[test]

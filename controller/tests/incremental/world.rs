@@ -8,8 +8,9 @@ use rand::{RngExt, SeedableRng};
 use weft_controller::core::Core;
 use weft_controller::index::Index;
 use weft_controller::install::Installer;
-use weft_controller::program::Settings;
+use weft_controller::program::{Fact, Settings};
 use weft_ovsdb::model::{RowUpdate, Str, Uuid};
+use weft_ovsdb::testing::Coverage;
 use weft_schemas::{sb, vs};
 
 use super::{DATAPATHS, PORTS, everything, everything_vs, s, settings, text, uuid};
@@ -25,6 +26,30 @@ pub struct World {
     pub(super) rng: SmallRng,
     pub(super) core: Core,
     pub installer: Installer,
+    pub seen: Seen,
+}
+
+/// What the controller has read, and what has been edited.
+#[derive(Default)]
+pub struct Seen {
+    sb: Coverage<sb::Db>,
+    vs: Coverage<vs::Db>,
+}
+
+impl Seen {
+    fn look(&mut self, core: &Core) {
+        for (fact, columns) in core.engine().facts() {
+            match fact {
+                Fact::Sb(table, _) => self.sb.read(table, columns),
+                Fact::Vs(table, _) => self.vs.read(table, columns),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn missing(&self) -> Vec<String> {
+        [self.sb.missing(), self.vs.missing()].concat()
+    }
 }
 
 impl World {
@@ -33,6 +58,7 @@ impl World {
             rng: SmallRng::seed_from_u64(seed),
             core: Core::new(LARGE_SETS).unwrap(),
             installer: Installer::default(),
+            seen: Seen::default(),
         };
         world.vs(vec![
             RowUpdate::insert(
@@ -73,11 +99,17 @@ impl World {
     }
 
     pub(super) fn sb(&mut self, updates: Vec<sb::Update>) {
-        self.core.apply_sb(updates, false);
+        let changes = self.core.apply_sb(updates, false);
+        changes
+            .iter()
+            .for_each(|change| self.seen.sb.changed(change));
     }
 
     pub(super) fn vs(&mut self, updates: Vec<vs::Update>) {
-        self.core.apply_vs(updates, false);
+        let changes = self.core.apply_vs(updates, false);
+        changes
+            .iter()
+            .for_each(|change| self.seen.vs.changed(change));
     }
 
     pub fn pick(&mut self, n: usize) -> usize {
@@ -90,6 +122,11 @@ impl World {
 
     pub fn chance(&mut self, percent: u32) -> bool {
         self.rng.random_range(0..100) < percent
+    }
+
+    /// A number that nothing else of its kind has; mostly the same.
+    pub(super) fn key(&mut self, n: usize) -> i64 {
+        n as i64 + if self.chance(15) { 101 } else { 1 }
     }
 
     pub(super) fn port_name(&mut self) -> Str {
@@ -139,6 +176,7 @@ impl World {
         }
         let delta = self.core.run();
         assert!(!delta.stalled);
+        self.seen.look(&self.core);
         self.installer
             .apply(delta.removed.iter(), delta.added.iter());
         drop(self.installer.batch());

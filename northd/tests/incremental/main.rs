@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use weft_northd::address::Mac;
 use weft_northd::compiler::Compiler;
-use weft_northd::program::Settings;
+use weft_northd::program::{Fact, Settings};
 use weft_ovsdb::model::{Row, RowUpdate, Table};
+use weft_ovsdb::testing::Coverage;
 use weft_schemas::{nb, sb};
 
 use dice::{BOOLS, Dice, MACS, NUMBERS};
@@ -37,6 +38,9 @@ impl Random for nb::NbGlobal {
                     ("svc_monitor_mac", MACS),
                     ("svc_monitor_ip", &["10.0.0.1"]),
                     ("svc_monitor_ip_dst", &["10.0.0.1", "10.0.1.7"]),
+                    ("svc_monitor_mac_dst", MACS),
+                    ("default_acl_drop", BOOLS),
+                    ("max_tunid", NUMBERS),
                     ("use_ct_inv_match", BOOLS),
                     ("use_common_zone", BOOLS),
                     ("controller_event", BOOLS),
@@ -68,7 +72,7 @@ fn edit<R: Random>(d: &mut Dice, table: &Table<R>) -> RowUpdate<R> {
 }
 
 macro_rules! databases {
-    ($($db:ident $each:ident $snapshot:ident { $($weight:literal $row:ident $module:ident)* })*) => {
+    ($($db:ident $each:ident $snapshot:ident $drawn:ident { $($weight:literal $row:ident $module:ident)* })*) => {
         $(
             /// A random edit of the database.
             fn $each(d: &mut Dice, db: &$db::Db) -> $db::Update {
@@ -81,6 +85,14 @@ macro_rules! databases {
                     at -= $weight;
                 )*
                 unreachable!("{at}")
+            }
+
+            /// What random rows of the database have several values of.
+            fn $drawn(d: &mut Dice, seen: &mut Coverage<$db::Db>) {
+                $(
+                    let rows: Vec<$db::$row> = (0..200).map(|_| Random::random(d)).collect();
+                    seen.drawn(&rows);
+                )*
             }
 
             /// The database as a snapshot, after random edits that nobody saw.
@@ -105,7 +117,7 @@ macro_rules! databases {
 }
 
 databases! {
-    nb nb_edit nb_snapshot {
+    nb nb_edit nb_snapshot nb_drawn {
         2 NbGlobal nb_global
         10 LogicalSwitch logical_switch
         24 LogicalSwitchPort logical_switch_port
@@ -144,7 +156,7 @@ databases! {
         2 SampleCollector sample_collector
         2 SamplingApp sampling_app
     }
-    sb sb_edit sb_snapshot {
+    sb sb_edit sb_snapshot sb_drawn {
         3 Chassis chassis
         2 Encap encap
         4 PortBinding port_binding
@@ -166,8 +178,27 @@ fn settings() -> Settings {
     }
 }
 
+/// What northd has read, and what edits change.
+#[derive(Default)]
+struct Seen {
+    nb: Coverage<nb::Db>,
+    sb: Coverage<sb::Db>,
+}
+
+impl Seen {
+    fn look(&mut self, compiler: &Compiler) {
+        for (fact, columns) in compiler.engine().facts() {
+            match fact {
+                Fact::Nb(table, _) => self.nb.read(table, columns),
+                Fact::Sb(table, _) => self.sb.read(table, columns),
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Runs edits from a seed; every batch ends in an audit.
-fn run(seed: u64, edits: u64) {
+fn run(seed: u64, edits: u64, seen: &mut Seen) {
     let d = &mut Dice(seed);
     let mut compiler = Compiler::new(settings()).unwrap();
     let mut done = 0;
@@ -201,6 +232,7 @@ fn run(seed: u64, edits: u64) {
             !delta.stalled,
             "seed {seed}, edit {done}: units kept waking each other after {log:#?}"
         );
+        seen.look(&compiler);
         let differences = compiler.audit().unwrap();
         assert!(
             differences.is_empty(),
@@ -217,15 +249,21 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn steps_end_where_a_fresh_start_does() {
+    let seen = &mut Seen::default();
     if let Some(seed) = number("WEFT_SEED") {
-        return run(seed, number("WEFT_EDITS").unwrap_or(2_500));
+        return run(seed, number("WEFT_EDITS").unwrap_or(2_500), seen);
     }
     for seed in 1..=5 {
-        run(seed, 500);
+        run(seed, 500, seen);
     }
+    let d = &mut Dice(1);
+    nb_drawn(d, &mut seen.nb);
+    sb_drawn(d, &mut seen.sb);
+    let missing = [seen.nb.missing(), seen.sb.missing()].concat();
+    assert!(missing.is_empty(), "read but never changed: {missing:?}");
 }
 
 #[test]
 fn a_seed_nobody_chose() {
-    run(weft_engine::testing::seed(), 400);
+    run(weft_engine::testing::seed(), 400, &mut Seen::default());
 }

@@ -29,6 +29,8 @@ impl Random for nb::Acl {
             log: d.chance(40),
             label: d.below(3) as i64,
             meter: d.maybe(50, METERS),
+            name: d.maybe(40, NAMES),
+            severity: d.maybe(40, &["info", "alert"]),
             network_function_group: d.chance(30).then(|| d.any::<nb::NetworkFunctionGroup>()),
             sample_new: d.chance(40).then(|| d.any::<nb::Sample>()),
             sample_est: d.chance(40).then(|| d.any::<nb::Sample>()),
@@ -119,7 +121,7 @@ impl Random for nb::Meter {
 impl Random for nb::MeterBand {
     fn random(d: &mut Dice) -> Self {
         nb::MeterBand {
-            action: "drop".into(),
+            action: d.pick(&["drop", "drop", "remark"]),
             rate: 1 + d.below(3) as i64,
             burst_size: d.below(3) as i64,
             ..Default::default()

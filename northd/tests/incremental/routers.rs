@@ -13,6 +13,7 @@ impl Random for nb::LogicalRouter {
         nb::LogicalRouter {
             name: d.pick(NAMES),
             ports: d.anys::<nb::LogicalRouterPort>(4),
+            external_ids: d.map(&[("neutron:router_name", NAMES)], 30),
             static_routes: d.anys::<nb::LogicalRouterStaticRoute>(4),
             policies: d.anys::<nb::LogicalRouterPolicy>(2),
             nat: d.anys::<nb::Nat>(2),
@@ -53,6 +54,7 @@ impl Random for nb::LogicalRouterPort {
     fn random(d: &mut Dice) -> Self {
         nb::LogicalRouterPort {
             name: d.pick(ROUTER_PORTS),
+            external_ids: d.map(&[("whose", NAMES)], 30),
             mac: d.pick(MACS),
             networks: d.some(3, NETWORKS),
             enabled: d.flag(),
@@ -137,6 +139,8 @@ impl Random for nb::Bfd {
             logical_port: d.pick(ROUTER_PORTS),
             dst_ip: d.pick(IPS),
             min_tx: d.chance(30).then(|| 1 + d.below(5) as i64),
+            min_rx: d.chance(30).then(|| d.below(5) as i64),
+            detect_mult: d.chance(30).then(|| 1 + d.below(5) as i64),
             ..Default::default()
         }
     }

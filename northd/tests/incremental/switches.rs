@@ -86,6 +86,7 @@ impl Random for nb::LogicalSwitchPort {
                 "remote",
                 "odd",
             ]),
+            up: d.flag(),
             mirror_rules: d.anys::<nb::Mirror>(2),
             health_checks: if d.chance(25) {
                 d.anys::<nb::LogicalSwitchPortHealthCheck>(2)
@@ -113,6 +114,11 @@ impl Random for nb::LogicalSwitchPort {
                     ("mcast_flood_reports", BOOLS),
                     ("qos_max_rate", NUMBERS),
                     ("qos_burst", NUMBERS),
+                    ("qos_min_rate", NUMBERS),
+                    ("qos_physical_network", &["phys", "other"]),
+                    ("receive_multicast", BOOLS),
+                    ("localnet_learn_fdb", BOOLS),
+                    ("lsp_learn_fdb", BOOLS),
                     ("qdisc_queue_id", NUMBERS),
                     ("hostname", &["vm", "\"vm\"", "\"half"]),
                 ],
