@@ -24,6 +24,17 @@ const MAX_QUEUE: u32 = 61440;
 /// The key of QoS.external_ids and Queue.external_ids that says which logical port a queue is for, and that it is ours.
 pub const MARK: &str = "ovn-egress-port";
 
+/// The key beside it that says which controller's it is, by its integration bridge: several can share an Open vSwitch.
+pub const OWNER: &str = "ovn-bridge";
+
+/// A queue or QoS is that of the controller with the bridge. What does not say so is of whoever sees it.
+pub fn is_own(external_ids: &Map<Str, Str>, bridge: &str) -> bool {
+    external_ids.contains_key(MARK)
+        && external_ids
+            .get(OWNER)
+            .is_none_or(|owner| **owner == *bridge)
+}
+
 /// Options of a port, and what they are called in a queue of Open vSwitch.
 const RATES: [(&str, &str); 3] = [
     ("qos_max_rate", "max-rate"),
@@ -100,6 +111,11 @@ fn queue(cx: &Cx<'_, Controller>, key: Key) {
             diagnose(cx, uuid, "options", message);
             continue;
         }
+        if let Some(owner) = taken(cx, port, number, &config.bridge) {
+            let message = format!("queue {number} is one of {owner}: not shaped");
+            diagnose(cx, uuid, "options", message);
+            continue;
+        }
         cx.emit(Output::Queue(Arc::new(OwnQueue {
             port,
             number,
@@ -134,6 +150,21 @@ fn egress_ports(cx: &Cx<'_, Controller>) -> Vec<Uuid> {
     interfaces
         .filter_map(|iface| cx.lookup_one(Index::PortOfInterface, iface))
         .collect()
+}
+
+/// Whose the queue of that number is at the port, if it is not this controller's.
+fn taken(cx: &Cx<'_, Controller>, port: Uuid, number: u32, bridge: &str) -> Option<String> {
+    let rec = cx.vs_rec();
+    let row = cx.vs().port.tracked(port, &rec)?;
+    let qos = cx.vs().qos.tracked((*row.qos())?, &rec)?;
+    let queue = *qos.queues().get(&i64::from(number))?;
+    let queue = cx.vs().queue.tracked(queue, &rec)?;
+    let ids = queue.external_ids();
+    let owner = || match ids.get(OWNER) {
+        Some(owner) => format!("the controller of bridge {owner}"),
+        None => "somebody else".to_owned(),
+    };
+    (!is_own(ids, bridge)).then(owner)
 }
 
 /// The name of the port if it has a QoS that is not ours.

@@ -25,7 +25,7 @@ use crate::program::Output;
 /// What must be in the database.
 #[derive(Default, Debug)]
 pub struct Desired {
-    bridge: Option<Arc<Wanted>>,
+    pub(super) bridge: Option<Arc<Wanted>>,
     ports: FxHashMap<Str, Arc<OwnPort>>,
     zones: FxHashMap<Str, u16>,
     /// Owners of zones that are not as they were when they were last written.

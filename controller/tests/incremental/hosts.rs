@@ -221,12 +221,23 @@ impl World {
     /// The bridge has all ports but, now and then, one.
     fn rebuild_bridge(&mut self) {
         if self.chance(10) {
+            let queue = vs::Queue {
+                external_ids: map(&[
+                    (self.one(&["ovn-egress-port", "whose"]), "p1"),
+                    ("ovn-bridge", self.one(&["br-int", "br-other"])),
+                ]),
+                ..Default::default()
+            };
             let row = vs::Qos {
+                queues: vec![(1 + self.pick(2) as i64, uuid(108, 0))].into(),
                 type_: s(self.one(&["linux-htb", "linux-noop"])),
                 external_ids: map(&[(self.one(&["ovn-egress-port", "whose"]), "p1")]),
                 ..Default::default()
             };
-            self.vs(vec![RowUpdate::insert(uuid(107, 0), row).into()]);
+            self.vs(vec![
+                RowUpdate::insert(uuid(108, 0), queue).into(),
+                RowUpdate::insert(uuid(107, 0), row).into(),
+            ]);
         }
         let mut ports: Vec<Uuid> = self.core.inputs.vs.port.uuids().collect();
         ports.sort_unstable();

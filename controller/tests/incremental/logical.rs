@@ -308,7 +308,6 @@ impl World {
                     action: s("drop"),
                     rate: 1 + self.pick(9) as i64,
                     burst_size: self.pick(3) as i64,
-                    ..Default::default()
                 };
                 let row = sb::Meter {
                     name: s(self.one(&["m1", "m1", "m2"])),

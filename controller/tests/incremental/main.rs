@@ -159,6 +159,7 @@ fn everything_vs(db: &vs::Db) -> Vec<vs::Update> {
     rows(&db.port, &mut out);
     rows(&db.interface, &mut out);
     rows(&db.qos, &mut out);
+    rows(&db.queue, &mut out);
     out
 }
 

@@ -34,6 +34,53 @@ fn bound_to(lab: &Lab, port: &str, chassis: &str) {
     });
 }
 
+/// Each keeps its queues at an interface that both send by, and nothing is left when both are gone.
+fn shaped_by_both(lab: &Lab) {
+    let impls = lab.impls();
+    if impls.controller == Impl::Stock || impls.northd == Impl::Stock {
+        // 23.03 writes no queues, and gives each chassis the number 1 whatever is asked for.
+        return;
+    }
+    lab.vs(
+        "h1",
+        "set interface eth1 external-ids:ovn-egress-iface=true",
+    );
+    let queues = || {
+        let row = lab.vs("h1", "--bare get port eth1 qos");
+        let used = match row.trim() {
+            "[]" => row.clone(),
+            row => lab.vs("h1", &format!("--bare get qos {row} queues")),
+        };
+        let rates = lab.vs("h1", "--bare --columns=other_config list queue");
+        let mut rates: Vec<String> = rates.split_whitespace().map(Into::into).collect();
+        rates.sort();
+        (used.matches('=').count(), rates)
+    };
+    let are = |wanted: &[&str]| {
+        wait_for(CONVERGE, &format!("queues {wanted:?}"), || {
+            let (used, rates) = queues();
+            let all = used == wanted.len() && rates == wanted;
+            ensure(all, format!("{used} of {rates:?}"))
+        });
+    };
+    let (one, two) = ("max-rate=3000000", "max-rate=4000000");
+    lab.nb("lsp-set-options one qos_max_rate=3000000 qdisc_queue_id=7");
+    are(&[one]);
+    lab.nb("lsp-set-options two qos_max_rate=4000000 qdisc_queue_id=8");
+    are(&[one, two]);
+    // They have said what they want, and neither is at it again.
+    lab.nb("--timeout=30 --wait=hv sync");
+    let row = lab.vs("h1", "--bare get port eth1 qos");
+    lab.nb("lsp-set-options two qos_max_rate=5000000 qdisc_queue_id=8");
+    are(&[one, "max-rate=5000000"]);
+    lab.nb("lsp-set-options one");
+    are(&["max-rate=5000000"]);
+    assert_eq!(lab.vs("h1", "--bare get port eth1 qos"), row);
+    lab.nb("lsp-set-options two");
+    are(&[]);
+    assert_eq!(lab.vs("h1", "--bare --columns=_uuid list qos").trim(), "");
+}
+
 /// Two controllers share one Open vSwitch: each has its bridge, its address and its ports, and leaves the other's alone.
 pub fn each_has_its_bridge(impls: Impls) {
     let lab = Lab::new(impls, 2);
@@ -91,6 +138,8 @@ pub fn each_has_its_bridge(impls: Impls) {
             });
         }
     }
+
+    shaped_by_both(&lab);
 
     // A machine changes bridges.
     lab.unplug("one");

@@ -45,7 +45,6 @@ impl Random for nb::LogicalRouter {
                 ],
                 25,
             ),
-            ..Default::default()
         }
     }
 }
