@@ -311,6 +311,26 @@ fn a_network_is_compiled_and_bad_rows_stand_alone() {
         );
     }
 
+    // What another deployment has checked here stays; what nobody wants goes.
+    let monitor = |port: &str, learned: bool| {
+        let row = format!(
+            r#"{{"op":"insert","table":"Service_Monitor","row":{{"logical_port":"{port}","ip":"10.0.1.1",
+            "protocol":"tcp","port":80,"ic_learned":{learned}}}}}"#
+        );
+        let transaction = format!(r#"["OVN_Southbound",{row}]"#);
+        lab.run(
+            "ovsdb-client",
+            &["transact", &lab.socket("southbound"), &transaction],
+        )
+    };
+    monitor("blue1", true);
+    monitor("red1", false);
+    lab.nbctl("ls-add bare");
+    let kept = || plain(&lab.rows("service_monitor", "logical_port", ""));
+    wait_until("the monitors that are left", kept, |rows| rows.len() == 1);
+    assert!(kept().contains("blue1"));
+    lab.nbctl("ls-del bare");
+
     // What a flow is about and where it comes from, beside it.
     let stage = "external_ids:stage-name=ls_in_arp_rsp";
     let about = lab.rows("logical_flow", "match,tags,external_ids", stage);

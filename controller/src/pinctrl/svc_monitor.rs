@@ -97,6 +97,10 @@ fn mac_of(binding: &sb::PortBinding, ip: &str) -> Option<u64> {
 impl<'a> Wish<'a> {
     /// If it is for us.
     fn of(core: &'a Core, uuid: Uuid, row: &'a sb::ServiceMonitor) -> Option<Wish<'a>> {
+        if row.remote {
+            // Another deployment checks it.
+            return None;
+        }
         let inputs = &core.inputs;
         let me = core.me()?.chassis?;
         let here = |name: &Str| {
@@ -381,6 +385,9 @@ impl Heard {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use weft_ovsdb::model::RowUpdate;
+    use weft_schemas::vs;
+
     use super::*;
 
     fn heard(packet: &[u8]) -> Option<Heard> {
@@ -458,5 +465,62 @@ mod tests {
         let frame = Frame::parse(&request).unwrap();
         let reply = weft_packet::icmp::echo_reply(&frame, TTL).unwrap();
         assert_eq!(heard(&reply), Some(came_through(false, b)));
+    }
+    /// A port here, and a check of it.
+    fn checked(remote: bool) -> Core {
+        let mut core = Core::new(crate::program::Settings::default()).unwrap();
+        let settings = vs::OpenVswitch {
+            external_ids: [("system-id", "c0")]
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect(),
+            ..Default::default()
+        };
+        core.apply_vs(vec![RowUpdate::insert(Uuid(1), settings).into()], false);
+        let chassis = sb::Chassis {
+            name: "c0".into(),
+            ..Default::default()
+        };
+        let switch = sb::DatapathBinding {
+            tunnel_key: 3,
+            ..Default::default()
+        };
+        let port = sb::PortBinding {
+            logical_port: "p".into(),
+            datapath: Uuid(3),
+            tunnel_key: 4,
+            chassis: Some(Uuid(2)),
+            mac: ["00:00:00:00:00:01 10.0.0.1".into()].into(),
+            ..Default::default()
+        };
+        let monitor = sb::ServiceMonitor {
+            logical_port: "p".into(),
+            ip: "10.0.0.1".into(),
+            port: 80,
+            src_ip: "10.0.0.254".into(),
+            src_mac: "00:00:00:00:00:fe".into(),
+            ic_learned: true,
+            remote,
+            ..Default::default()
+        };
+        let rows = vec![
+            RowUpdate::insert(Uuid(2), chassis).into(),
+            RowUpdate::insert(Uuid(3), switch).into(),
+            RowUpdate::insert(Uuid(4), port).into(),
+            RowUpdate::insert(Uuid(5), monitor).into(),
+        ];
+        core.apply_sb(rows, false);
+        core.run();
+        core
+    }
+
+    #[test]
+    fn what_another_deployment_checks_is_not_probed() {
+        let probes = |remote| {
+            let mut monitors = Monitors::default();
+            monitors.tick(&checked(remote), Instant::now()).len()
+        };
+        assert_eq!(probes(false), 1);
+        assert_eq!(probes(true), 0);
     }
 }

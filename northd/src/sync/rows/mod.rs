@@ -233,7 +233,7 @@ impl Rows {
             .get(key)
             .into_iter()
             .flatten()
-            .filter(|row| Some(**row) != keep)
+            .filter(|row| Some(**row) != keep && !is_anothers(db, key, **row))
         {
             if let Some(op) = delete_from(txn, db, table as u8, *row) {
                 written.push((op, Subject::Row(key.clone())));
@@ -259,4 +259,14 @@ impl Rows {
         self.datapaths_changed.clear();
         self.all_dirty();
     }
+}
+
+/// Whoever connects deployments has written the row: what is checked here for another one.
+fn is_anothers(db: &sb::Db, key: &RowKey, row: Uuid) -> bool {
+    let is_learned = || {
+        db.service_monitor
+            .get(row)
+            .is_some_and(|row| row.ic_learned)
+    };
+    matches!(key, RowKey::ServiceMonitor(..)) && is_learned()
 }
