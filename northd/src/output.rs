@@ -318,6 +318,13 @@ pub enum Output {
     IpMulticast(Arc<IpMulticast>),
     /// An address set exists, maybe without members.
     AddressSet(Str),
+    /// An address set exists with these members, which are the column of a row: nothing is copied.
+    AddressList {
+        /// The set.
+        set: Str,
+        /// All its addresses.
+        addresses: Set<Str>,
+    },
     /// An address is in an address set.
     Address {
         /// The set.

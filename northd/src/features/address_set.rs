@@ -48,13 +48,10 @@ impl Feature for UserSets {
             );
             return;
         }
-        cx.emit(Output::AddressSet(name.clone()));
-        for address in set.addresses().iter() {
-            cx.emit(Output::Address {
-                set: name.clone(),
-                address: address.clone(),
-            });
-        }
+        cx.emit(Output::AddressList {
+            set: name.clone(),
+            addresses: set.addresses().clone(),
+        });
     }
 }
 
@@ -163,9 +160,11 @@ mod tests {
     }
 
     fn addresses(bed: &Bed) -> usize {
-        let address =
-            |output: &&Output| matches!(output, Output::Address { set, .. } if &**set == "big");
-        bed.outputs().filter(address).count()
+        let lists = bed.outputs().filter_map(|output| match output {
+            Output::AddressList { set, addresses } if &**set == "big" => Some(addresses.len()),
+            _ => None,
+        });
+        lists.sum()
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl<T: Ord> Set<T> {
     where
         T: Clone,
     {
+        // Mostly a large set changes in one place.
+        if other.len() < self.len() / 16 {
+            return self.toggled(other);
+        }
         let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut out = Vec::with_capacity(self.len().abs_diff(other.len()));
         loop {
@@ -45,6 +49,26 @@ impl<T: Ord> Set<T> {
                 (None, None) => return Set(out.into()),
             }
         }
+    }
+}
+
+impl<T: Ord + Clone> Set<T> {
+    /// The set without those of the few that are in it, and with those that are not: what is between them is copied as it is.
+    fn toggled(&self, few: &Self) -> Self {
+        let (mut rest, mut out) = (&self.0[..], Vec::with_capacity(self.len() + few.len()));
+        for element in few {
+            let (found, at) = match rest.binary_search(element) {
+                Ok(at) => (1, at),
+                Err(at) => (0, at),
+            };
+            out.extend_from_slice(&rest[..at]);
+            rest = &rest[at + found..];
+            if found == 0 {
+                out.push(element.clone());
+            }
+        }
+        out.extend_from_slice(rest);
+        Set(out.into())
     }
 }
 
@@ -273,5 +297,32 @@ impl<'a, K, V> IntoIterator for &'a Map<K, V> {
 impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Map<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_changes_of_a_large_set() {
+        let large: Set<u32> = (0..100).map(|n| n * 2).collect();
+        for few in [
+            vec![],
+            vec![0],
+            vec![198],
+            vec![3],
+            vec![500],
+            vec![0, 1, 7, 50, 198, 199],
+        ] {
+            let few: Set<u32> = few.into();
+            let slowly = large.iter().filter(|n| !few.contains(*n)).copied();
+            let slowly = slowly.chain(few.iter().filter(|n| !large.contains(*n)).copied());
+            assert_eq!(large.symmetric_difference(&few), slowly.collect());
+            assert_eq!(
+                few.symmetric_difference(&large),
+                large.symmetric_difference(&few)
+            );
+        }
     }
 }

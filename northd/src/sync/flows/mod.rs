@@ -131,6 +131,8 @@ pub struct Flows {
     regrouped: FxHashSet<SetName>,
     /// How many rows on a row of datapaths stand for flows on just the members of a set.
     ours: FxHashMap<(Uuid, u32), usize>,
+    /// The other rows on a row of datapaths: those of no set.
+    loose: FxHashMap<Uuid, FxHashSet<Uuid>>,
     /// How many sets have been given a number.
     numbered: u32,
     /// Rows that our own transaction under way modifies.
@@ -253,6 +255,7 @@ impl Flows {
         self.group_of_row.clear();
         self.users.clear();
         self.ours.clear();
+        self.loose.clear();
         self.journal.clear();
         self.all_dirty();
     }
@@ -395,8 +398,12 @@ impl Flows {
         self.waiting.clear();
         self.named.clear();
         self.journal.clear();
+        self.loose.clear();
         for (row, have) in &mut self.have {
             have.of_set = 0;
+            if let Some(group) = have.place.group() {
+                self.loose.entry(group).or_default().insert(*row);
+            }
             if have.flow.take().is_some() {
                 let same = self.unclaimed.entry(have.content).or_default();
                 same.push(*row);

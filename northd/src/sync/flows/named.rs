@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use weft_ovsdb::model::Uuid;
 
-use super::{Datapaths, Flows, Group, Place, Wanted};
+use super::{Datapaths, Flows, Group, Wanted};
 use crate::output::{DpSet, LogicalFlow, SetName};
 
 /// What is known of a set.
@@ -125,18 +125,21 @@ impl Flows {
         let (Some(have), Some(of)) = (self.have.get_mut(&row), self.sets.get(&set)) else {
             return;
         };
-        have.of_set = if more { of.number } else { 0 };
-        let Some(row) = have.place.group() else {
+        let number = of.number;
+        have.of_set = if more { number } else { 0 };
+        let Some(group) = have.place.group() else {
             return;
         };
-        let count = self.ours.entry((row, of.number)).or_default();
+        self.set_loose(row, Some(group), !more);
+        let row = group;
+        let count = self.ours.entry((row, number)).or_default();
         *count = if more {
             *count + 1
         } else {
             count.saturating_sub(1)
         };
         if *count == 0 {
-            self.ours.remove(&(row, of.number));
+            self.ours.remove(&(row, number));
         }
     }
 
@@ -223,11 +226,7 @@ impl Flows {
         }
         let old = self.group_of_row.get(&row).cloned()?;
         if here < users {
-            let others = self.have.values();
-            let others = others.filter(|have| have.place == Place::Group(row));
-            let others = others.filter(|have| !numbers.contains(&have.of_set));
-            self.dirty
-                .extend(others.filter_map(|have| have.flow.clone()));
+            self.dirty.extend(self.flows_on(row, &numbers));
         }
         for (set, number) in sets.iter().zip(&numbers) {
             let Some(of) = self.sets.get(set) else {
@@ -248,14 +247,26 @@ impl Flows {
         if let Some(other) = there {
             // Fewer are on a row that stands for the same datapaths already: they come here.
             self.forget_group(other);
-            let there = self.have.values();
-            let there = there.filter(|have| have.place == Place::Group(other));
-            let there = there.filter_map(|have| have.flow.clone());
-            self.dirty.extend(there);
+            self.dirty.extend(self.flows_on(other, &[]));
         }
         self.forget_group(row);
         self.name_group(row, new.clone());
         Some((row, old, new))
+    }
+
+    /// The flows whose rows refer to a row of datapaths, but for those on just the sets of these numbers.
+    fn flows_on(&self, row: Uuid, except: &[u32]) -> Vec<Arc<LogicalFlow>> {
+        let loose = self.loose.get(&row).into_iter().flatten();
+        let loose = loose.filter_map(|row| self.have.get(row)?.flow.clone());
+        let sets = self.sets.values();
+        let sets = sets.filter(|of| !except.contains(&of.number));
+        let sets = sets.filter(|of| self.ours.contains_key(&(row, of.number)));
+        let here = |flow: &&Arc<LogicalFlow>| {
+            let wanted = self.wanted.get(*flow);
+            wanted.is_some_and(|wanted| self.row_of(wanted) == Some(row))
+        };
+        let named = sets.flat_map(|of| of.flows.values().filter(here));
+        loose.chain(named.cloned()).collect()
     }
 
     /// The row of datapaths that the flow's row refers to.

@@ -95,6 +95,7 @@ impl Flows {
             self.unclaimed.entry(have.content).or_default().push(uuid);
         }
         self.use_group(have.place.group(), true);
+        self.set_loose(uuid, have.place.group(), have.of_set == 0);
         self.have.insert(uuid, have);
     }
 
@@ -115,6 +116,7 @@ impl Flows {
             None => self.claimed(have.content, uuid),
         }
         self.use_group(have.place.group(), false);
+        self.set_loose(uuid, have.place.group(), false);
         have.flow
     }
 
@@ -138,6 +140,19 @@ impl Flows {
         };
         if *count == 0 {
             self.users.remove(&row);
+        }
+    }
+
+    /// The row, on this row of datapaths, is of no set, or it is not there any more.
+    pub(super) fn set_loose(&mut self, row: Uuid, group: Option<Uuid>, loose: bool) {
+        let Some(group) = group else { return };
+        if loose {
+            self.loose.entry(group).or_default().insert(row);
+        } else if let Some(rows) = self.loose.get_mut(&group) {
+            rows.remove(&row);
+            if rows.is_empty() {
+                self.loose.remove(&group);
+            }
         }
     }
 
@@ -189,8 +204,11 @@ impl Flows {
         };
         let old = std::mem::replace(&mut have.place, place);
         have.hint = hint;
+        let loose = have.of_set == 0;
         self.use_group(old.group(), false);
         self.use_group(place.group(), true);
+        self.set_loose(row, old.group(), false);
+        self.set_loose(row, place.group(), loose);
         if let Some(flow) = &flow {
             self.account(flow, true);
         }

@@ -172,6 +172,13 @@ fn flows_follow_the_members_of_sets() {
             }
         }
         assert_eq!(flows.ours, ours, "seed {seed}");
+        let mut loose: FxHashMap<Uuid, FxHashSet<Uuid>> = FxHashMap::default();
+        for (row, have) in flows.have.iter().filter(|(_, have)| have.of_set == 0) {
+            if let Some(group) = have.place.group() {
+                loose.entry(group).or_default().insert(*row);
+            }
+        }
+        assert_eq!(flows.loose, loose, "seed {seed}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
-use weft_ovsdb::model::{Map, Str, Uuid};
+use weft_ovsdb::model::{Map, Set, Str, Uuid};
 
 use super::{RowKey, Rows};
 use crate::features::dhcp::catalog::Known;
@@ -30,7 +30,7 @@ pub struct Wanted {
     pub(super) ports: FxHashMap<Str, Few<Port>>,
     pub(super) mcast: FxHashMap<(Uuid, Str), Members>,
     pub(super) ip_multicast: FxHashMap<Uuid, Arc<IpMulticast>>,
-    pub(super) address_sets: FxHashMap<Str, (bool, BTreeSet<Str>)>,
+    pub(super) address_sets: FxHashMap<Str, Addresses>,
     pub(super) port_groups: FxHashMap<Str, BTreeSet<Str>>,
     pub(super) static_macs: BTreeMap<(Str, Str), Few<StaticMac>>,
     pub(super) load_balancers: FxHashMap<Uuid, Arc<LoadBalancer>>,
@@ -44,6 +44,31 @@ pub struct Wanted {
     pub(super) acls: FxHashMap<Uuid, u32>,
     pub(super) dhcp_options: BTreeMap<(bool, Str), &'static Known>,
     pub(super) stale: FxHashSet<(u8, Uuid)>,
+}
+
+/// An address set.
+#[derive(Default, Debug)]
+pub(super) struct Addresses {
+    /// It is there even without members.
+    exists: bool,
+    /// Its members where one row has them all.
+    listed: Option<Set<Str>>,
+    /// Its members where several have them.
+    members: BTreeSet<Str>,
+}
+
+impl Addresses {
+    /// All members, in order.
+    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &Str> + '_> {
+        match &self.listed {
+            None => Box::new(self.members.iter()),
+            Some(listed) if self.members.is_empty() => Box::new(listed.iter()),
+            Some(listed) => {
+                let all: BTreeSet<&Str> = listed.iter().chain(&self.members).collect();
+                Box::new(all.into_iter())
+            }
+        }
+    }
 }
 
 /// A multicast group.
@@ -133,12 +158,21 @@ impl Rows {
                 RowKey::IpMulticast(row.switch)
             }
             Output::AddressSet(name) => {
-                w.address_sets.entry(name.clone()).or_default().0 = present;
+                w.address_sets.entry(name.clone()).or_default().exists = present;
                 RowKey::AddressSet(name.clone())
+            }
+            Output::AddressList { set, addresses } => {
+                let listed = &mut w.address_sets.entry(set.clone()).or_default().listed;
+                if present {
+                    *listed = Some(addresses.clone());
+                } else if listed.as_ref() == Some(addresses) {
+                    *listed = None;
+                }
+                RowKey::AddressSet(set.clone())
             }
             Output::Address { set, address } => {
                 toggle(
-                    &mut w.address_sets.entry(set.clone()).or_default().1,
+                    &mut w.address_sets.entry(set.clone()).or_default().members,
                     address.clone(),
                     present,
                 );
@@ -287,7 +321,7 @@ impl Rows {
             RowKey::AddressSet(name) => w
                 .address_sets
                 .get(name)
-                .is_some_and(|s| s.0 || !s.1.is_empty()),
+                .is_some_and(|s| s.exists || s.listed.is_some() || !s.members.is_empty()),
             RowKey::PortGroup(name) => w.port_groups.get(name).is_some_and(|g| !g.is_empty()),
             RowKey::StaticMac(port, ip) => w
                 .static_macs

@@ -84,7 +84,7 @@ impl Rows {
                 put_ip_multicast(txn, db, uuid, datapath, want);
             }
             RowKey::AddressSet(name) => {
-                let Some((_, addresses)) = self.wanted.address_sets.get(name) else {
+                let Some(addresses) = self.wanted.address_sets.get(name) else {
                     return;
                 };
                 let row = |addresses| sb::AddressSet {
@@ -98,7 +98,7 @@ impl Rows {
                     txn,
                     &db.address_set,
                     uuid,
-                    addresses,
+                    addresses.iter(),
                     (mask, column),
                     |r| &r.addresses,
                     row,
@@ -116,7 +116,7 @@ impl Rows {
                     txn,
                     &db.port_group,
                     uuid,
-                    ports,
+                    ports.iter(),
                     (sb::port_group::ALL, sb::port_group::PORTS),
                     |r| &r.ports,
                     row,
@@ -362,7 +362,7 @@ impl Rows {
             txn,
             &db.multicast_group,
             uuid,
-            &ports,
+            ports.iter(),
             (sb::multicast_group::ALL, sb::multicast_group::PORTS),
             |r| &r.ports,
             row,
@@ -604,17 +604,17 @@ pub(super) fn put<R: Row>(
 
 /// [`put`] for a row with one column that can be large: of it only the members that came or went are sent. `row` makes
 /// the row with these members; `mask` and `column` are all columns written and the large one.
-fn put_set<R: Row, T: Ord + Clone>(
+fn put_set<'a, R: Row, T: Ord + Clone + 'a>(
     txn: &mut Txn,
     table: &Table<R>,
     uuid: Uuid,
-    want: &BTreeSet<T>,
+    want: impl Iterator<Item = &'a T>,
     (mask, column): (u64, u64),
     members: fn(&R) -> &Set<T>,
     row: impl Fn(Set<T>) -> R,
 ) {
     let Some(have) = table.get(uuid) else {
-        let want = want.iter().cloned().collect();
+        let want = want.cloned().collect();
         return put(txn, table, uuid, &row(want), mask, 0);
     };
     put(txn, table, uuid, &row(Set::default()), mask & !column, 0);
@@ -629,9 +629,12 @@ fn put_set<R: Row, T: Ord + Clone>(
 
 /// What is wanted beyond what is there, and what is there beyond what is wanted. Both are sorted; nothing that is in
 /// both is copied, for the difference is small and the sets may not be.
-fn set_differences<T: Ord + Clone>(want: &BTreeSet<T>, have: &Set<T>) -> (Vec<T>, Vec<T>) {
+fn set_differences<'a, T: Ord + Clone + 'a>(
+    want: impl Iterator<Item = &'a T>,
+    have: &Set<T>,
+) -> (Vec<T>, Vec<T>) {
     let (mut added, mut removed) = (Vec::new(), Vec::new());
-    let (mut want, mut have) = (want.iter().peekable(), have.iter().peekable());
+    let (mut want, mut have) = (want.peekable(), have.iter().peekable());
     loop {
         let order = match (want.peek(), have.peek()) {
             (Some(w), Some(h)) => w.cmp(h),
