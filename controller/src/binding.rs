@@ -74,6 +74,8 @@ pub struct Attachment {
     pub waits: Waits,
     /// The place of the interface's encap-ip among our addresses; its packets leave by that one.
     pub encap: u8,
+    /// The MTU of a VIF's interface, once it is known.
+    pub mtu: Option<u16>,
 }
 
 impl Attachment {
@@ -94,6 +96,7 @@ impl Attachment {
             parent: None,
             waits: Waits::default(),
             encap: 0,
+            mtu: None,
         }
     }
 }
@@ -347,6 +350,9 @@ fn vif<'y>(cx: &Cx<'y, Controller>, me: &Me, row: PortRef<'_, '_, 'y>, depth: u8
             let place = Place::Here(Attachment {
                 waits: activation::waits(cx, me, row, role),
                 encap,
+                mtu: cx
+                    .value::<Iface>(IFACE.id(), Key::Row(iface))
+                    .and_then(|iface| iface.mtu),
                 ..Attachment::plain(ofport)
             });
             Found {
@@ -385,6 +391,7 @@ fn container<'y>(
                 ofport,
                 parent: None,
                 encap,
+                mtu,
                 ..
             },
         )) => {
@@ -394,6 +401,7 @@ fn container<'y>(
                 parent: Some(parent),
                 waits: activation::waits(cx, me, row, role),
                 encap,
+                mtu,
             });
             Found {
                 encap_ip: encap_ip(cx, encap),

@@ -23,6 +23,8 @@ pub struct Iface {
     pub encap_ip: Option<Str>,
     /// Whether BFD sees the other end.
     pub bfd_up: bool,
+    /// Its MTU; where Open vSwitch does not know it, the one that it is to have.
+    pub mtu: Option<u16>,
 }
 
 fn iface(cx: &Cx<'_, Controller>, key: Key) {
@@ -52,6 +54,10 @@ fn iface(cx: &Cx<'_, Controller>, key: Key) {
             .bfd_status()
             .get("state")
             .is_some_and(|state| &**state == "up"),
+        mtu: row
+            .mtu()
+            .or(*row.mtu_request())
+            .and_then(|mtu| u16::try_from(mtu).ok()),
     });
 }
 

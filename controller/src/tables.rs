@@ -7,7 +7,7 @@
 pub const PHY_TO_LOG: u8 = 0;
 /// First table of the logical ingress pipeline.
 pub const LOG_INGRESS: u8 = 8;
-/// Entry to output: packets too big for the path would be detected here.
+/// Entry to output: packets too big for the path are detected here.
 pub const OUTPUT_LARGE_DETECT: u8 = 37;
 /// Answers to packets that are too big.
 pub const OUTPUT_LARGE_PROCESS: u8 = 38;

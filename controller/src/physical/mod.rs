@@ -3,6 +3,7 @@
 
 pub mod chassis_mac;
 pub mod hairpin;
+mod large;
 pub mod multicast;
 pub mod neighbors;
 mod output;
@@ -192,7 +193,7 @@ fn port(cx: &Cx<'_, Controller>, key: Key) {
             vif::output(cx, &port, attachment);
             output::local(cx, &port, kind);
             if kind.is_empty() {
-                output::twins(cx, &port, &elsewhere());
+                output::twins(cx, &port, &elsewhere(), attachment.mtu);
             }
         }
         Place::HereLogical if kind == "chassisredirect" => {

@@ -7,7 +7,7 @@ use weft_engine::Cx;
 use weft_openflow::{Action, ActionList, Field, Match};
 use weft_ovsdb::model::Uuid;
 
-use super::{Port, diagnose, load_zones, port_key, tunnel, vif};
+use super::{Port, diagnose, large, load_zones, port_key, tunnel, vif};
 use crate::address::parse_mac;
 use crate::binding::{BINDING, Place, PortRef};
 use crate::flow::{
@@ -121,7 +121,10 @@ pub(super) fn mirror(cx: &Cx<'_, Controller>, port: &Port, sink: Option<&str>) {
 }
 
 /// To a port that is here and elsewhere too: a copy to each.
-pub(super) fn twins(cx: &Cx<'_, Controller>, port: &Port, elsewhere: &[Uuid]) {
+pub(super) fn twins(cx: &Cx<'_, Controller>, port: &Port, elsewhere: &[Uuid], mtu: Option<u16>) {
+    if localnet_of(cx, port.datapath).is_some() {
+        large::answer(cx, port, &port.to(), mtu, elsewhere);
+    }
     let mut ways = to_each(cx, port, elsewhere, port.key);
     let here = Action::resubmit(tables::LOCAL_OUTPUT);
     ways.iter_mut()
@@ -199,9 +202,16 @@ fn of_function(cx: &Cx<'_, Controller>, port: Uuid) -> bool {
 }
 
 /// What comes from such ports to this one.
-fn from_tunnelled(cx: &Cx<'_, Controller>, port: &Port, ways: &[tunnel::Way]) {
+fn from_tunnelled(cx: &Cx<'_, Controller>, port: &Port, chassis: &[Uuid], ways: &[tunnel::Way]) {
     for from in tunnelled(cx, port, false) {
         let from_it = port.to().with(REG_INPORT, from.key);
+        // What a function hands on, others have sent.
+        if !of_function(cx, from.uuid)
+            && let Some(place) = cx.value::<Place>(BINDING.id(), Key::Row(from.uuid))
+            && let Place::Here(at) = &*place
+        {
+            large::answer(cx, port, &from_it, at.mtu, chassis);
+        }
         by_tunnels(cx, port, 110, &from_it, ways);
     }
 }
@@ -266,7 +276,7 @@ pub(super) fn remote(
             Action::resubmit(tables::LOCAL_OUTPUT),
         ];
         to_port(cx, port, tables::LOCAL_OUTPUT, by_network);
-        from_tunnelled(cx, port, &ways);
+        from_tunnelled(cx, port, chassis, &ways);
         if kind.is_empty() {
             back_from_functions(cx, port, row, chassis, &localnet);
         }

@@ -101,6 +101,7 @@ pub fn vs_columns() -> Monitored {
                 | c::OFPORT
                 | c::BFD
                 | c::BFD_STATUS
+                | c::MTU
                 | c::MTU_REQUEST
         },
     );

@@ -169,7 +169,9 @@ impl Desired {
         match change {
             // Open vSwitch itself writes these.
             vs::Change::Interface(c)
-                if c.columns & !(vs::interface::OFPORT | vs::interface::BFD_STATUS) == 0 =>
+                if c.columns
+                    & !(vs::interface::OFPORT | vs::interface::BFD_STATUS | vs::interface::MTU)
+                    == 0 =>
             {
                 Look::INTERFACES
             }

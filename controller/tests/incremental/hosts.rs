@@ -149,6 +149,8 @@ impl World {
                     1 => Some(-1),
                     _ => Some(n as i64 + 1),
                 },
+                mtu: [None, Some(1500), Some(1300), Some(70_000)][self.pick(4)],
+                mtu_request: [None, Some(1400)][self.pick(2)],
                 external_ids: match self.pick(10) {
                     0 => map(&[("mirror-id", "analyser")]),
                     1 => map(&[("ovn-egress-iface", "true")]),

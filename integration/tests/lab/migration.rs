@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
-use weft_integration::{Impls, Lab, wait_for};
+use weft_integration::{Impl, Impls, Lab, wait_for};
 
 /// What a virtual machine monitor sends when its machine has come: its Ethernet address, nothing else.
 const RARP: &str = "ffffffffffff0a00000000018035000108000604000\
@@ -184,6 +184,32 @@ pub fn other_signs_of_life(impls: Impls) {
     answered_by(&lab, "far", "10.0.0.1", 1);
 }
 
+/// Who would send through a tunnel what does not fit is told what does.
+fn too_big_for_tunnels(lab: &Lab) {
+    let told = |from: &str, to: &str, words: &str, mtu: &str| {
+        let said = format!("{from} to {to} to be told {mtu}");
+        wait_for(CONVERGE, &said, || {
+            let ping = lab.ping(from, to, 1, words);
+            let text = ping.text.replace("mtu = ", "mtu=");
+            ensure(text.contains(&format!("mtu={mtu}")), text)
+        });
+    };
+    // Open vSwitch cannot see the devices themselves, which are elsewhere.
+    for (host, name) in [("h1", "vm-1"), ("h2", "vm-2")] {
+        let line = format!("ovs-vsctl set interface {name} mtu_request=1500");
+        lab.run(host, &line).ok();
+    }
+    told("vm-1", "10.0.0.3", "-M do -s 1450", "1442");
+    told("vm-2", "fd00::3", "-M do -s 1440", "1442");
+    told("near", "10.0.0.1", "-M do -s 1450", "1442");
+    told("near", "fd00::1", "-M do -s 1440", "1442");
+    let fits = lab.ping("vm-1", "10.0.0.3", 1, "-M do -s 1414");
+    assert!(fits.received > 0, "{}", fits.text);
+    // Others see the network as it is.
+    let others = lab.ping("near", "10.0.0.3", 1, "-M do -s 1472");
+    assert_eq!(others.received, 1, "{}", others.text);
+}
+
 /// On a physical network: packets to and from the machine take tunnels while it is at two places, so that the network outside is not told
 /// by turns that it is here and there; what is too big for them is answered.
 pub fn a_twin_on_a_physical_network(impls: Impls) {
@@ -196,12 +222,15 @@ pub fn a_twin_on_a_physical_network(impls: Impls) {
             lsp-add s vm
             lsp-set-addresses vm '0a:00:00:00:00:01 10.0.0.1 fd00::1'
             lsp-set-options vm requested-chassis=h1
+            lsp-add s near
+            lsp-set-addresses near '0a:00:00:00:00:02 10.0.0.2 fd00::2'
             lsp-add s far
             lsp-set-addresses far '0a:00:00:00:00:03 10.0.0.3 fd00::3'");
     let out = "0a:00:00:00:00:09 10.0.0.9/24 fd00::9/64";
     lab.outside(&["h1", "h2", "h3"], "physnet", "out", out);
     lab.vm_of_port("h1", "vm-1", "vm", CONFIG);
     lab.vm("h3", "far", "0a:00:00:00:00:03 10.0.0.3/24 fd00::3/64");
+    lab.vm("h1", "near", "0a:00:00:00:00:02 10.0.0.2/24 fd00::2/64");
     lab.ready();
     is_at(&lab, "vm", "h1", &[]);
     lab.reaches("far", "10.0.0.1");
@@ -216,6 +245,9 @@ pub fn a_twin_on_a_physical_network(impls: Impls) {
     answered_by(&lab, "far", "10.0.0.1", 2);
     lab.reaches("vm-1", "10.0.0.3");
     lab.reaches("vm-2", "10.0.0.3");
+    if lab.impls().controller == Impl::Weft {
+        too_big_for_tunnels(&lab);
+    }
     // What is written of the packets so far comes with the first that does go outside.
     lab.reaches("out", "10.0.0.3");
     wire.wait_for("a question from outside", |packet| {
