@@ -5,6 +5,7 @@
 //! written. Columns that chassis own are never compared.
 
 mod balancer;
+mod each;
 mod key;
 mod replica;
 mod wanted;

@@ -7,9 +7,10 @@ use weft_ovsdb::model::{Map, Row, Set, Str, Table, Uuid};
 use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
+use super::each::{
+    datapath_row, put_bfd, put_dhcp_option, put_ha_group, put_ip_multicast, put_meter, put_monitor,
+};
 use super::{RowKey, Rows};
-use crate::features::dhcp::catalog::Known;
-use crate::output::{Band, Bfd, Datapath, HaGroup, IpMulticast, Meter, ServiceMonitor};
 use crate::sync::flows::Datapaths;
 use crate::sync::rbac;
 
@@ -31,19 +32,7 @@ impl Rows {
                     );
                 }
             }
-            RowKey::Role(_) => {
-                let permissions = rbac::PERMISSIONS.iter().map(|p| {
-                    (
-                        p.table.into(),
-                        self.choose(&RowKey::Permission(p.table.into())),
-                    )
-                });
-                let row = sb::RbacRole {
-                    name: rbac::ROLE.into(),
-                    permissions: permissions.collect(),
-                };
-                put(txn, &db.rbac_role, uuid, &row, sb::rbac_role::ALL, 0);
-            }
+            RowKey::Role(_) => self.put_role(txn, db, uuid),
             RowKey::Datapath(nb) => {
                 let Some(want) = self.wanted.datapaths.get(nb) else {
                     return;
@@ -57,21 +46,7 @@ impl Rows {
                     put_ha_group(txn, db, uuid, group);
                 }
             }
-            RowKey::Mirror(name) => {
-                let Some(want) = self.wanted.mirrors.get(name).and_then(|m| m.first()) else {
-                    return;
-                };
-                let row = sb::Mirror {
-                    name: name.clone(),
-                    filter: want.filter.clone(),
-                    sink: want.sink.clone(),
-                    type_: want.type_.clone(),
-                    index: want.index,
-                    ..sb::Mirror::default()
-                };
-                let mask = sb::mirror::ALL & !sb::mirror::EXTERNAL_IDS;
-                put(txn, &db.mirror, uuid, &row, mask, 0);
-            }
+            RowKey::Mirror(name) => self.put_mirror(txn, db, uuid, name),
             RowKey::Port(name) => self.put_port(txn, db, key, name, uuid),
             RowKey::Mcast(dp, name) => self.put_mcast(txn, db, uuid, *dp, name),
             RowKey::IpMulticast(switch) => {
@@ -83,73 +58,9 @@ impl Rows {
                 };
                 put_ip_multicast(txn, db, uuid, datapath, want);
             }
-            RowKey::AddressSet(name) => {
-                let Some(addresses) = self.wanted.address_sets.get(name) else {
-                    return;
-                };
-                let row = |addresses| sb::AddressSet {
-                    name: name.clone(),
-                    addresses,
-                    ..sb::AddressSet::default()
-                };
-                let mask = sb::address_set::NAME | sb::address_set::ADDRESSES;
-                let column = sb::address_set::ADDRESSES;
-                put_set(
-                    txn,
-                    &db.address_set,
-                    uuid,
-                    addresses.iter(),
-                    (mask, column),
-                    |r| &r.addresses,
-                    row,
-                );
-            }
-            RowKey::PortGroup(name) => {
-                let Some(ports) = self.wanted.port_groups.get(name) else {
-                    return;
-                };
-                let row = |ports| sb::PortGroup {
-                    name: name.clone(),
-                    ports,
-                };
-                put_set(
-                    txn,
-                    &db.port_group,
-                    uuid,
-                    ports.iter(),
-                    (sb::port_group::ALL, sb::port_group::PORTS),
-                    |r| &r.ports,
-                    row,
-                );
-            }
-            RowKey::StaticMac(port, ip) => {
-                let Some(want) = self
-                    .wanted
-                    .static_macs
-                    .get(&(port.clone(), ip.clone()))
-                    .and_then(|s| s.first())
-                else {
-                    return;
-                };
-                let Some(datapath) = self.row(want.datapath) else {
-                    return;
-                };
-                let row = sb::StaticMacBinding {
-                    logical_port: port.clone(),
-                    ip: ip.clone(),
-                    mac: want.mac.clone(),
-                    override_dynamic_mac: want.override_dynamic_mac,
-                    datapath,
-                };
-                put(
-                    txn,
-                    &db.static_mac_binding,
-                    uuid,
-                    &row,
-                    sb::static_mac_binding::ALL,
-                    0,
-                );
-            }
+            RowKey::AddressSet(name) => self.put_address_set(txn, db, uuid, name),
+            RowKey::PortGroup(name) => self.put_port_group(txn, db, uuid, name),
+            RowKey::StaticMac(port, ip) => self.put_static_mac(txn, db, uuid, port, ip),
             RowKey::LoadBalancer(nb) => self.put_load_balancer(txn, db, uuid, *nb),
             RowKey::Dns(nb) => self.put_dns(txn, db, uuid, *nb),
             RowKey::ServiceMonitor(port, ip, number, protocol) => {
@@ -164,23 +75,7 @@ impl Rows {
                 };
                 put_monitor(txn, db, uuid, want);
             }
-            RowKey::TemplateVars(chassis) => {
-                let Some(want) = self.wanted.template_vars.get(chassis) else {
-                    return;
-                };
-                let row = sb::ChassisTemplateVar {
-                    chassis: chassis.clone(),
-                    variables: want.variables.clone(),
-                };
-                put(
-                    txn,
-                    &db.chassis_template_var,
-                    uuid,
-                    &row,
-                    sb::chassis_template_var::ALL,
-                    0,
-                );
-            }
+            RowKey::TemplateVars(chassis) => self.put_template_vars(txn, db, uuid, chassis),
             RowKey::Meter(name) => {
                 if let Some(meter) = self.wanted.meters.get(name).and_then(BTreeSet::first) {
                     put_meter(txn, db, uuid, meter);
@@ -206,6 +101,124 @@ impl Rows {
             }
             RowKey::Stale(..) => {}
         }
+    }
+
+    fn put_role(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid) {
+        let permissions = rbac::PERMISSIONS.iter().map(|p| {
+            (
+                p.table.into(),
+                self.choose(&RowKey::Permission(p.table.into())),
+            )
+        });
+        let row = sb::RbacRole {
+            name: rbac::ROLE.into(),
+            permissions: permissions.collect(),
+        };
+        put(txn, &db.rbac_role, uuid, &row, sb::rbac_role::ALL, 0);
+    }
+
+    fn put_mirror(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, name: &Str) {
+        let Some(want) = self.wanted.mirrors.get(name).and_then(|m| m.first()) else {
+            return;
+        };
+        let row = sb::Mirror {
+            name: name.clone(),
+            filter: want.filter.clone(),
+            sink: want.sink.clone(),
+            type_: want.type_.clone(),
+            index: want.index,
+            ..sb::Mirror::default()
+        };
+        let mask = sb::mirror::ALL & !sb::mirror::EXTERNAL_IDS;
+        put(txn, &db.mirror, uuid, &row, mask, 0);
+    }
+
+    fn put_address_set(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, name: &Str) {
+        let Some(addresses) = self.wanted.address_sets.get(name) else {
+            return;
+        };
+        let row = |addresses| sb::AddressSet {
+            name: name.clone(),
+            addresses,
+            ..sb::AddressSet::default()
+        };
+        let mask = sb::address_set::NAME | sb::address_set::ADDRESSES;
+        let column = sb::address_set::ADDRESSES;
+        put_set(
+            txn,
+            &db.address_set,
+            uuid,
+            addresses.iter(),
+            (mask, column),
+            |r| &r.addresses,
+            row,
+        );
+    }
+
+    fn put_port_group(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, name: &Str) {
+        let Some(ports) = self.wanted.port_groups.get(name) else {
+            return;
+        };
+        let row = |ports| sb::PortGroup {
+            name: name.clone(),
+            ports,
+        };
+        put_set(
+            txn,
+            &db.port_group,
+            uuid,
+            ports.iter(),
+            (sb::port_group::ALL, sb::port_group::PORTS),
+            |r| &r.ports,
+            row,
+        );
+    }
+
+    fn put_static_mac(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, port: &Str, ip: &Str) {
+        let Some(want) = self
+            .wanted
+            .static_macs
+            .get(&(port.clone(), ip.clone()))
+            .and_then(|s| s.first())
+        else {
+            return;
+        };
+        let Some(datapath) = self.row(want.datapath) else {
+            return;
+        };
+        let row = sb::StaticMacBinding {
+            logical_port: port.clone(),
+            ip: ip.clone(),
+            mac: want.mac.clone(),
+            override_dynamic_mac: want.override_dynamic_mac,
+            datapath,
+        };
+        put(
+            txn,
+            &db.static_mac_binding,
+            uuid,
+            &row,
+            sb::static_mac_binding::ALL,
+            0,
+        );
+    }
+
+    fn put_template_vars(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid, chassis: &Str) {
+        let Some(want) = self.wanted.template_vars.get(chassis) else {
+            return;
+        };
+        let row = sb::ChassisTemplateVar {
+            chassis: chassis.clone(),
+            variables: want.variables.clone(),
+        };
+        put(
+            txn,
+            &db.chassis_template_var,
+            uuid,
+            &row,
+            sb::chassis_template_var::ALL,
+            0,
+        );
     }
 
     fn put_global(&mut self, txn: &mut Txn, db: &sb::Db, uuid: Uuid) {
@@ -368,216 +381,6 @@ impl Rows {
             row,
         );
     }
-}
-
-fn datapath_row(want: &Datapath) -> sb::DatapathBinding {
-    sb::DatapathBinding {
-        tunnel_key: i64::from(want.tunnel_key),
-        type_: Some(
-            if want.router {
-                "logical-router"
-            } else {
-                "logical-switch"
-            }
-            .into(),
-        ),
-        nb_uuid: Some(want.nb),
-        external_ids: want.external_ids.clone(),
-        ..sb::DatapathBinding::default()
-    }
-}
-
-fn put_ip_multicast(txn: &mut Txn, db: &sb::Db, uuid: Uuid, datapath: Uuid, want: &IpMulticast) {
-    let row = sb::IpMulticast {
-        datapath,
-        enabled: Some(want.enabled),
-        querier: Some(want.querier),
-        eth_src: want.eth_src.clone(),
-        ip4_src: want.ip4_src.clone(),
-        ip6_src: want.ip6_src.clone(),
-        table_size: Some(want.table_size),
-        idle_timeout: Some(want.idle_timeout),
-        query_interval: Some(want.query_interval),
-        query_max_resp: Some(want.query_max_resp),
-        ..sb::IpMulticast::default()
-    };
-    let mask = sb::ip_multicast::ALL & !sb::ip_multicast::SEQ_NO;
-    put(txn, &db.ip_multicast, uuid, &row, mask, 0);
-}
-
-fn put_monitor(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &ServiceMonitor) {
-    use sb::service_monitor as column;
-    let row = sb::ServiceMonitor {
-        type_: Some(want.kind.into()),
-        ip: want.ip.clone(),
-        mac: want.mac.clone(),
-        logical_input_port: want.logical_input_port.clone(),
-        port: i64::from(want.port),
-        protocol: Some(want.protocol.clone()),
-        logical_port: want.logical_port.clone(),
-        src_mac: want.src_mac.clone(),
-        src_ip: want.src_ip.clone(),
-        options: want.options.clone(),
-        ..sb::ServiceMonitor::default()
-    };
-    let mask = column::TYPE
-        | column::IP
-        | column::MAC
-        | column::PORT
-        | column::PROTOCOL
-        | column::LOGICAL_PORT
-        | column::LOGICAL_INPUT_PORT
-        | column::SRC_MAC
-        | column::SRC_IP
-        | column::OPTIONS;
-    put(txn, &db.service_monitor, uuid, &row, mask, 0);
-}
-
-/// The state is the chassis's to tell, but for whether there is to be a session at all.
-fn put_bfd(txn: &mut Txn, db: &sb::Db, uuid: Uuid, want: &Bfd) {
-    use sb::bfd as column;
-    let off = "admin_down";
-    let row = sb::Bfd {
-        logical_port: want.logical_port.clone(),
-        dst_ip: want.dst_ip.clone(),
-        src_port: want.src_port,
-        disc: discriminator(want.nb),
-        min_tx: want.min_tx,
-        min_rx: want.min_rx,
-        detect_mult: want.detect_mult,
-        status: if want.followed { "down" } else { off }.into(),
-        ..sb::Bfd::default()
-    };
-    let mut mask = column::LOGICAL_PORT
-        | column::DST_IP
-        | column::SRC_PORT
-        | column::MIN_TX
-        | column::MIN_RX
-        | column::DETECT_MULT;
-    if let Some(have) = db.bfd.get(uuid)
-        && (&*have.status == off) == want.followed
-    {
-        mask |= column::STATUS;
-    }
-    put(
-        txn,
-        &db.bfd,
-        uuid,
-        &row,
-        mask,
-        column::DISC | column::STATUS,
-    );
-}
-
-fn put_dhcp_option(txn: &mut Txn, db: &sb::Db, uuid: Uuid, known: &Known) {
-    let (name, code, type_) = (known.name.into(), known.code.into(), known.ty.name().into());
-    if known.v6 {
-        let row = sb::Dhcpv6Options { name, code, type_ };
-        put(
-            txn,
-            &db.dhcpv6_options,
-            uuid,
-            &row,
-            sb::dhcpv6_options::ALL,
-            0,
-        );
-    } else {
-        let row = sb::DhcpOptions { name, code, type_ };
-        put(txn, &db.dhcp_options, uuid, &row, sb::dhcp_options::ALL, 0);
-    }
-}
-
-/// Not zero (RFC 5880, 6.8.1); two sessions with one are told apart by their addresses.
-fn discriminator(nb: Uuid) -> i64 {
-    i64::from(nb.short().max(1))
-}
-
-/// Members are rows of their own without a key: kept if all are as wanted, made anew else.
-fn put_ha_group(txn: &mut Txn, db: &sb::Db, uuid: Uuid, group: &HaGroup) {
-    let have = db.ha_chassis_group.get(uuid);
-    let mut present: Vec<(Str, Option<Uuid>, i64)> = have
-        .iter()
-        .flat_map(|g| g.ha_chassis.iter())
-        .filter_map(|&member| db.ha_chassis.get(member))
-        .map(|m| {
-            (
-                m.external_ids
-                    .get("chassis-name")
-                    .cloned()
-                    .unwrap_or_default(),
-                m.chassis,
-                m.priority,
-            )
-        })
-        .collect();
-    present.sort_unstable();
-    let kept = have.filter(|_| present == group.members);
-    let new = || {
-        let members = group.members.iter();
-        members
-            .map(|(name, chassis, priority)| {
-                let row = sb::HaChassis {
-                    chassis: *chassis,
-                    priority: *priority,
-                    external_ids: Map::from_iter([("chassis-name".into(), name.clone())]),
-                };
-                let uuid = Uuid::random();
-                txn.insert(&row, sb::ha_chassis::ALL, uuid);
-                uuid
-            })
-            .collect()
-    };
-    let row = sb::HaChassisGroup {
-        name: group.name.clone(),
-        ha_chassis: kept.map_or_else(new, |group| group.ha_chassis.clone()),
-        ref_chassis: group.referring.clone(),
-        ..sb::HaChassisGroup::default()
-    };
-    put(
-        txn,
-        &db.ha_chassis_group,
-        uuid,
-        &row,
-        sb::ha_chassis_group::NAME
-            | sb::ha_chassis_group::HA_CHASSIS
-            | sb::ha_chassis_group::REF_CHASSIS,
-        0,
-    );
-}
-
-/// Bands have no key either: one is as good as another with the same content, and those that fit are kept.
-fn put_meter(txn: &mut Txn, db: &sb::Db, uuid: Uuid, meter: &Meter) {
-    let there = db.meter.get(uuid).into_iter().flat_map(|m| m.bands.iter());
-    let mut there: Vec<(Band, Uuid)> = there
-        .filter_map(|&band| {
-            let row = db.meter_band.get(band)?;
-            let content = Band {
-                action: row.action.clone(),
-                rate: row.rate,
-                burst: row.burst_size,
-            };
-            Some((content, band))
-        })
-        .collect();
-    let bands = meter.bands.iter().map(|want| {
-        if let Some(at) = there.iter().position(|(content, _)| content == want) {
-            return there.swap_remove(at).1;
-        }
-        let row = sb::MeterBand {
-            action: want.action.clone(),
-            rate: want.rate,
-            burst_size: want.burst,
-        };
-        let band = Uuid::random();
-        txn.insert(&row, sb::meter_band::ALL, band);
-        band
-    });
-    let row = sb::Meter {
-        name: meter.name.clone(),
-        unit: meter.unit.clone(),
-        bands: bands.collect(),
-    };
-    put(txn, &db.meter, uuid, &row, sb::meter::ALL, 0);
 }
 
 /// Inserts a row, or updates the columns of `mask` that differ. Columns of `initial` are written only with a new row.
