@@ -2,8 +2,11 @@
 //! switch they are on.
 //!
 //! Guarantees: times as RFC 4861, section 6.2.4, has them; what changes is told at once. A port of a distributed router speaks
-//! on every chassis to whom is on that chassis; one that is bound to a chassis speaks there, to everybody.
+//! on every chassis to whom is on that chassis; one that is bound to a chassis speaks there, to everybody. When a port that has
+//! spoken is deleted its hosts are told to forget it (section 6.2.5), not so when another chassis speaks for it or when it speaks
+//! only if asked: it is a router still.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,9 @@ use crate::tables::{self, flag};
 /// The first ones follow each other sooner: so many, by so much at most (RFC 4861, section 10).
 const INITIAL: (u32, Duration) = (3, Duration::from_secs(16));
 
+/// Where an advertisement says for how long the router may be used (section 4.2).
+const LIFETIME: Range<usize> = 6..8;
+
 /// A port that speaks.
 #[derive(Debug)]
 struct Speaker {
@@ -36,28 +42,38 @@ struct Speaker {
     next: Instant,
     /// Since the last change.
     sent: u32,
+    way: Way,
 }
 
 impl Speaker {
-    fn new(row: &Arc<sb::PortBinding>, now: Instant) -> Speaker {
+    fn new(row: &Arc<sb::PortBinding>, way: Way, now: Instant) -> Speaker {
         Speaker {
             row: Arc::clone(row),
             advert: advert::of_binding(&row.options),
             next: now,
             sent: 0,
+            way,
         }
     }
 
     /// Takes over a row that is another one than before.
-    fn follow(&mut self, row: &Arc<sb::PortBinding>, now: Instant) {
+    fn follow(&mut self, row: &Arc<sb::PortBinding>, way: Way, now: Instant) {
+        self.way = way;
         if Arc::ptr_eq(&self.row, row) {
             return;
         }
         let advert = advert::of_binding(&row.options);
         if advert != self.advert {
-            *self = Speaker::new(row, now);
+            *self = Speaker::new(row, way, now);
         }
         self.row = Arc::clone(row);
+    }
+
+    /// The last one, if there has been any: nobody is to use the router any more.
+    fn farewell(&self) -> Option<Message> {
+        let mut last = self.advert.clone().filter(|_| self.sent > 0)?;
+        last.message.get_mut(LIFETIME)?.fill(0);
+        Some(message(&last, self.way))
     }
 
     /// How long until the next one: anything between the two bounds, so that routers do not fall into step.
@@ -86,12 +102,8 @@ impl Adverts {
             return Vec::new();
         }
         let ports = core.inputs.idx.find(Index::AdvertisingPort, ());
-        if ports.is_empty() {
-            self.speakers.clear();
-            return Vec::new();
-        }
-        let mut out = Vec::new();
         let mut before = std::mem::take(&mut self.speakers);
+        let mut out = farewells(core, &mut before);
         for &port in ports {
             let Some(row) = core.inputs.sb.port_binding.get_arc(port) else {
                 continue;
@@ -100,8 +112,8 @@ impl Adverts {
                 continue;
             };
             let speaker = before.remove(&port);
-            let mut speaker = speaker.unwrap_or_else(|| Speaker::new(row, now));
-            speaker.follow(row, now);
+            let mut speaker = speaker.unwrap_or_else(|| Speaker::new(row, way, now));
+            speaker.follow(row, way, now);
             if let Some(advert) = &speaker.advert
                 && speaker.next <= now
             {
@@ -124,6 +136,25 @@ impl Adverts {
         let speaking = self.speakers.values().filter(|s| s.advert.is_some());
         speaking.map(|speaker| speaker.next).min()
     }
+}
+
+/// What ports say that are gone, while the switch they were on is still known here; their rows also go when all of that
+/// does not matter to this chassis any more.
+fn farewells(core: &Core, speakers: &mut FxHashMap<Uuid, Speaker>) -> Vec<Message> {
+    let inputs = &core.inputs;
+    let gone = speakers.extract_if(|port, _| !inputs.sb.port_binding.contains(*port));
+    let stays = |way: Way| {
+        let datapath = inputs
+            .idx
+            .find(Index::DatapathByKey, i64::from(way.datapath));
+        let local = &core.local_datapaths().0;
+        datapath
+            .first()
+            .is_some_and(|datapath| local.contains(datapath))
+    };
+    gone.filter(|(_, speaker)| stays(speaker.way))
+        .filter_map(|(_, speaker)| speaker.farewell())
+        .collect()
 }
 
 /// Where what a router port says enters the switch it is on.
@@ -206,10 +237,31 @@ mod tests {
         })
     }
 
+    const WAY: Way = Way {
+        datapath: 3,
+        port: 2,
+        local_only: true,
+    };
+
+    #[test]
+    fn the_last_one_ends_it() {
+        let mut speaker = Speaker::new(&row("LOW", 1), WAY, Instant::now());
+        assert!(speaker.farewell().is_none(), "nobody knows of it");
+        speaker.sent = 1;
+        let Some(Message::PacketOut(out)) = speaker.farewell() else {
+            panic!("no packet-out")
+        };
+        let told = nd::Nd::parse(&Frame::parse(&out.packet).unwrap()).unwrap();
+        let nd::Message::RouterAdvert(advert) = told.message else {
+            panic!("{told:?}")
+        };
+        assert_eq!((advert.lifetime, told.dst), (0, ALL_NODES));
+    }
+
     #[test]
     fn the_first_ones_follow_soon() {
         let now = Instant::now();
-        let mut speaker = Speaker::new(&row("LOW", 1), now);
+        let mut speaker = Speaker::new(&row("LOW", 1), WAY, now);
         assert_eq!(speaker.next, now);
         for sent in 0..50 {
             speaker.sent = sent;
@@ -231,27 +283,22 @@ mod tests {
     #[test]
     fn what_changes_is_told_at_once() {
         let now = Instant::now();
-        let mut speaker = Speaker::new(&row("LOW", 1), now);
+        let mut speaker = Speaker::new(&row("LOW", 1), WAY, now);
         let later = now + Duration::from_secs(5);
         (speaker.next, speaker.sent) = (now + Duration::from_secs(9), 5);
-        speaker.follow(&row("LOW", 2), later);
+        speaker.follow(&row("LOW", 2), WAY, later);
         assert_eq!(
             (speaker.next, speaker.sent),
             (now + Duration::from_secs(9), 5)
         );
-        speaker.follow(&row("HIGH", 2), later);
+        speaker.follow(&row("HIGH", 2), WAY, later);
         assert_eq!((speaker.next, speaker.sent), (later, 0));
     }
 
     #[test]
     fn to_all_nodes_of_the_chassis() {
         let advert = advert::of_binding(&row("LOW", 1).options).unwrap();
-        let way = Way {
-            datapath: 3,
-            port: 2,
-            local_only: true,
-        };
-        let Message::PacketOut(out) = message(&advert, way) else {
+        let Message::PacketOut(out) = message(&advert, WAY) else {
             panic!("no packet-out")
         };
         let told = nd::Nd::parse(&Frame::parse(&out.packet).unwrap()).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weft_integration::lab::CONVERGE;
 use weft_integration::wait::ensure;
-use weft_integration::{Impls, Lab, wait_for};
+use weft_integration::{Impl, Impls, Lab, wait_for};
 
 /// A machine without addresses on each of two hosts, on one switch with a router.
 fn two_hosts(impls: Impls) -> Lab {
@@ -202,5 +202,14 @@ pub fn a_gateway_router_advertises_to_all_hosts(impls: Impls) {
     }
     for vm in ["p1", "p2"] {
         hears(&lab, vm, &["Prefix : fd00::/64"]);
+    }
+    lab.nb("lrp-del r-s");
+    // Stock leaves hosts with a router that is no more.
+    if lab.impls().controller == Impl::Weft {
+        for capture in &captures {
+            capture.wait_for("the router's farewell", |packet| {
+                packet.contains("router lifetime 0s").then_some(())
+            });
+        }
     }
 }
