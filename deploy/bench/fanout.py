@@ -223,15 +223,18 @@ def measure(impl, cmd):
     quiet = time.time() + 0.5
     drain(lambda: time.time() > quiet)
     last, half, cpu, size = [], [], [], []
-    switch = nb.call({"op": "select", "table": "Logical_Switch", "where": [["name", "==", "node-1"]], "columns": ["_uuid"]})[0]["rows"][0]["_uuid"]
+    # A service of a group that all switches have: every chassis needs it, whatever else it needs.
+    group = nb.call({"op": "select", "table": "Load_Balancer_Group", "where": [], "columns": ["_uuid"]})[0]["rows"][0]["_uuid"]
+    made = []
     for i in range(a.changes):
-        name = f"fan{impl}{i}"
-        marker = f'"{name}"'.encode()
+        vip = f"10.98.{len(res)}.{100 + i}"
+        marker = vip.encode()
         for f in followers:
             f.at, f.bytes, f.tail = None, 0, b""
         c0, t = cpu_ms(sbp.pid), time.time()
-        nb.call({"op": "insert", "table": "Logical_Switch_Port", "row": {"name": name, "addresses": f"0a:fe:00:00:{len(impl):02x}:{i:02x} 10.128.3.{100 + i}"}, "uuid-name": "p"},
-                {"op": "mutate", "table": "Logical_Switch", "where": [["_uuid", "==", switch]], "mutations": [["ports", "insert", ["named-uuid", "p"]]]})
+        done = nb.call({"op": "insert", "table": "Load_Balancer", "row": {"name": f"fan-{vip}", "protocol": "tcp", "vips": ["map", [[f"{vip}:80", "10.128.0.12:80"]]]}, "uuid-name": "l"},
+                       {"op": "mutate", "table": "Load_Balancer_Group", "where": [["_uuid", "==", group]], "mutations": [["load_balancer", "insert", ["named-uuid", "l"]]]})
+        made.append(done[0]["uuid"])
         drain(lambda: all(f.at for f in followers) or time.time() > t + 20)
         missing = sum(f.at is None for f in followers)
         if missing:
@@ -245,8 +248,8 @@ def measure(impl, cmd):
         size.append(S.mean(f.bytes for f in followers))
     for f in followers:
         f.s.close()
-    nb.call({"op": "mutate", "table": "Logical_Switch", "where": [["_uuid", "==", switch]], "mutations": [["ports", "delete", ["set", [
-        r["_uuid"] for r in nb.call({"op": "select", "table": "Logical_Switch_Port", "where": [], "columns": ["_uuid", "name"]})[0]["rows"] if r["name"].startswith("fan")]]]]})
+    nb.call({"op": "mutate", "table": "Load_Balancer_Group", "where": [["_uuid", "==", group]], "mutations": [["load_balancer", "delete", ["set", made]]]},
+            *({"op": "delete", "table": "Load_Balancer", "where": [["_uuid", "==", uuid]]} for uuid in made))
     wait_sb(nb, sb)
     return dict(o, update_ms=S.median(last), worst_ms=max(last), half_ms=S.median(half), server_cpu_ms=S.median(cpu), bytes=S.median(size))
 
