@@ -53,6 +53,14 @@ pub(super) enum Mark {
     Routers,
     /// Not of a datapath but of a switch port: it is in `_MC_mrouter_flood`.
     AmongRouters,
+    /// Members of `_MC_flood_l2`: ports that lead to no router.
+    Hosts,
+}
+
+/// Whether a switch has a port that leads to no router, so that there is a group `_MC_flood_l2`. The reader lists [`Marks`]
+/// among its `READS`.
+pub fn has_hosts(cx: &Cx<'_>, switch: Uuid) -> bool {
+    Mark::Hosts.is_set(cx, switch)
 }
 
 impl Mark {

@@ -49,6 +49,7 @@ impl Feature for Ports {
         let kind = PortType::parse(lsp.type_());
         if kind != PortType::Router {
             join(Mcast::FloodL2);
+            Mark::Hosts.set(cx, dp);
         }
         if lsp.addresses().iter().any(|a| &**a == "unknown") {
             join(Mcast::Unknown);

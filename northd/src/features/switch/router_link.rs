@@ -2,11 +2,12 @@
 //!
 //! Guarantees: an ARP request or solicitation for an address of a router goes to that router and to the hosts, not to the
 //! other routers; one that a router sends goes to the hosts only. With many routers on one switch each would otherwise look
-//! at the questions of all others.
+//! at the questions of all others. A switch without hosts, where routers meet, floods what routers ask each other.
 
 use weft_lang::{Action, Expr, field, pred};
 
 use super::{SwitchPort, flood};
+use crate::features::multicast;
 use crate::features::port_address::router_port;
 use crate::features::router::port::Ports;
 use crate::output::Mcast;
@@ -19,7 +20,7 @@ pub struct RouterLink;
 impl Feature for RouterLink {
     const NAME: &'static str = "switch_router_link";
     const PER: &'static [Per] = &[Per::Ports(PortTrait::Router)];
-    const READS: &'static [&'static str] = &[Ports::NAME];
+    const READS: &'static [&'static str] = &[Ports::NAME, multicast::Marks::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let Some(port) = SwitchPort::of(cx, key) else {
@@ -28,8 +29,16 @@ impl Feature for RouterLink {
         let Some(router) = router_port(cx, port.uuid).filter(|router| router.enabled) else {
             return;
         };
-        let mut to_owner = vec![Action::cloned(port.deliver())];
-        to_owner.extend(flood(Mcast::FloodL2));
+        let has_hosts = multicast::has_hosts(cx, port.switch);
+        let to_owner = if has_hosts {
+            let hosts = flood(Mcast::FloodL2);
+            [Action::cloned(port.deliver())]
+                .into_iter()
+                .chain(hosts)
+                .collect()
+        } else {
+            port.deliver()
+        };
         // Flag 1: from a VXLAN tunnel, where the sender's switch has flooded it already.
         let first_hand = field::FLAGS.bit(1).eq(0);
         let asked_v4 = router
@@ -48,6 +57,9 @@ impl Feature for RouterLink {
                 asked,
                 to_owner.clone(),
             );
+        }
+        if !has_hosts {
+            return;
         }
         // 3: a request to translate an Ethernet into an IP address (RFC 903).
         let questions = Expr::any([field::ARP_OP.eq(1), field::RARP_OP.eq(3), pred::ND_NS]);
@@ -70,14 +82,20 @@ mod tests {
     fn questions_reach_their_router_only() {
         let mut bed = Bed::new();
         let switch = bed.switch("sw");
-        let link = bed.router_on(
+        bed.router_on(
             switch,
             "r",
             "0a:00:00:00:00:01",
             &["10.0.0.1/24", "fd00::1/64"],
         );
+        assert_eq!(bed.flows_of_ports("_MC_flood_l2"), "", "no hosts");
+        let direct = bed.flows_of_ports("ls_in_l2_lkup 80");
+        assert_eq!(direct.lines().count(), 3, "to the router alone: {direct}");
+        let host = bed.port(switch, "vm", |_| ());
         insta::assert_snapshot!(bed.flows_of_ports("_MC_flood_l2"));
-        let _ = link;
+        bed.remove_port(host);
+        assert_eq!(bed.flows_of_ports("_MC_flood_l2"), "", "no hosts any more");
+        bed.port(switch, "vm", |_| ());
         bed.edit_router_port("r-sw", |port| port.enabled = Some(false));
         assert_eq!(bed.flows_of_ports("_MC_flood_l2"), "");
     }
