@@ -380,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_seen_before_anything_is_local() {
+        let whole = |core: &Core| {
+            let asked = crate::shell::monitor::conditions(core);
+            *asked.clone().whole("Logical_DP_Group") == asked
+        };
+        let mut idle = core(&[]);
+        assert_eq!((local(&mut idle).len(), whole(&idle)), (0, true));
+        let mut busy = core(&["vm"]);
+        assert_eq!((local(&mut busy).len(), whole(&busy)), (3, false));
+    }
+
+    #[test]
     fn what_is_here_behind_it_is() {
         let mut core = core(&["vm", "far"]);
         members(&mut core, &[Some(1)]);

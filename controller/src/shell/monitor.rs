@@ -203,9 +203,11 @@ pub fn conditions(core: &Core) -> Conditions {
         json!(["set", []]),
     ));
     all.set("Logical_Flow", flows);
-    for table in ["Logical_DP_Group", "DNS"] {
-        let some = |dp: &Uuid| Clause::new("datapaths", Function::Includes, dp.to_json());
-        all.set(table, local.iter().map(some).collect());
+    let some = |dp: &Uuid| Clause::new("datapaths", Function::Includes, dp.to_json());
+    all.set("DNS", local.iter().map(some).collect());
+    // Flows of groups come at once, whatever is local. With the groups they can be compiled while the server looks for the rest.
+    if !local.is_empty() {
+        all.set("Logical_DP_Group", local.iter().map(some).collect());
     }
     for table in [
         "Multicast_Group",
