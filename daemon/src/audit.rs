@@ -4,7 +4,8 @@
 //! What differs is logged by row, counted (`coverage/show`: `audit_runs`, `audit_differences`), and for the daemon to repair.
 //! `stopwatch/show audit` has the time it took.
 
-use std::time::Instant;
+use std::fmt::{Debug, Display};
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -20,41 +21,53 @@ const TOLD: usize = 20;
 /// What differs, one text each, or why that cannot be told.
 pub type Found = Result<Vec<String>, String>;
 
-/// When, and the one under way. All times are milliseconds of one clock of the daemon's that never goes back.
+/// When, and the one under way.
 #[derive(Default, Debug)]
 pub struct SelfAudit {
-    every_ms: Option<i64>,
-    due_ms: Option<i64>,
+    every: Option<Duration>,
+    due: Option<Instant>,
     under_way: Option<(JoinHandle<Found>, Instant)>,
 }
 
 impl SelfAudit {
     /// Sets the interval to what the setting says; what is no number of seconds, and zero, turn it off.
-    pub fn every(&mut self, setting: Option<&str>, now_ms: i64) {
-        let seconds = setting.and_then(|text| text.parse::<i64>().ok());
-        let every_ms = seconds.filter(|s| *s > 0).map(|s| s.saturating_mul(1000));
-        if every_ms != self.every_ms {
-            self.every_ms = every_ms;
-            self.due_ms = every_ms.map(|every| now_ms.saturating_add(every));
+    pub fn every(&mut self, setting: Option<&str>, now: Instant) {
+        let seconds = setting.and_then(|text| text.parse().ok());
+        let every = seconds.filter(|s| *s > 0).map(Duration::from_secs);
+        if every != self.every {
+            self.every = every;
+            self.due = self.next(now);
         }
     }
 
-    /// When to be asked again.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        now.checked_add(self.every?)
+    }
+
+    /// When to be asked again. One that is overdue waits for the daemon to be settled, which makes itself felt.
     #[must_use]
-    pub fn due_ms(&self) -> Option<i64> {
-        self.due_ms.filter(|_| self.under_way.is_none())
+    pub fn due(&self) -> Option<Instant> {
+        self.due.filter(|_| self.under_way.is_none())
     }
 
     /// It is time.
     #[must_use]
-    pub fn is_due(&self, now_ms: i64) -> bool {
-        self.due_ms().is_some_and(|due| due <= now_ms)
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
     }
 
     /// Begins one. Must be called within a tokio runtime.
-    pub fn begin(&mut self, work: impl FnOnce() -> Found + Send + 'static, now_ms: i64) {
-        self.due_ms = self.every_ms.map(|every| now_ms.saturating_add(every));
-        self.under_way = Some((tokio::task::spawn_blocking(work), Instant::now()));
+    pub fn begin<D: Debug, E: Display>(
+        &mut self,
+        work: impl FnOnce() -> Result<Vec<D>, E> + Send + 'static,
+        now: Instant,
+    ) {
+        self.due = self.next(now);
+        let texts = move || match work() {
+            Ok(found) => Ok(found.iter().map(|d| format!("{d:?}")).collect()),
+            Err(why) => Err(why.to_string()),
+        };
+        self.under_way = Some((tokio::task::spawn_blocking(texts), now));
     }
 
     /// Waits for the end of the one under way; for ever if there is none.
@@ -101,28 +114,28 @@ mod tests {
 
     #[tokio::test]
     async fn audits_come_at_the_interval_and_one_at_a_time() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let nothing = || Ok::<_, String>(Vec::<&str>::new());
         let mut audit = SelfAudit::default();
-        assert_eq!(audit.due_ms(), None);
-        audit.every(Some("2"), 100);
-        audit.every(Some("2"), 1_500);
-        assert_eq!(
-            audit.due_ms(),
-            Some(2_100),
-            "saying it again changes nothing"
-        );
-        assert!(!audit.is_due(2_099) && audit.is_due(2_100));
-        audit.begin(|| Ok(vec!["a flow".into()]), 2_100);
-        assert!(!audit.is_due(9_000), "one is under way");
+        assert_eq!(audit.due(), None);
+        audit.every(Some("2"), at(100));
+        audit.every(Some("2"), at(1_500));
+        assert_eq!(audit.due(), Some(at(2_100)), "saying it again changes nothing");
+        assert!(!audit.is_due(at(2_099)) && audit.is_due(at(2_100)));
+        audit.begin(|| Ok::<_, String>(vec!["a flow"]), at(2_100));
+        assert!(!audit.is_due(at(9_000)), "one is under way");
         let found = audit.finished().await;
+        assert_eq!(found, Some(Ok(vec!["\"a flow\"".to_owned()])));
         assert!(audit.took(found), "there is something to repair");
-        assert!(audit.is_due(4_100));
-        audit.begin(|| Ok(Vec::new()), 4_100);
+        assert!(audit.is_due(at(4_100)));
+        audit.begin(nothing, at(4_100));
         let found = audit.finished().await;
         assert!(!audit.took(found));
         for off in [Some("0"), Some("soon"), None] {
-            audit.every(Some("1"), 5_000);
-            audit.every(off, 5_000);
-            assert_eq!(audit.due_ms(), None, "{off:?}");
+            audit.every(Some("1"), at(5_000));
+            audit.every(off, at(5_000));
+            assert_eq!(audit.due(), None, "{off:?}");
         }
     }
 }

@@ -4,7 +4,6 @@ use weft_ovsdb::model::{Atom, Datum, Uuid};
 
 use super::ports::ROUTER;
 use super::router::{self, LR};
-
 use crate::command::{Command, Cx, MANY};
 use crate::common::{Prefix, parse_mac};
 use crate::error::{Error, fail};

@@ -366,23 +366,18 @@ impl Trace<'_> {
             frame.effect(format!("eth.dst = {}", mac(bits)));
             return None;
         }
-        let Some(wanted) = wanted else {
-            frame.action(match found {
-                Some(_) => "/* MAC binding found. */",
-                None => "/* lookup failed - No MAC binding. */",
-            });
-            return Some(found.is_some());
-        };
-        let found = found.filter(|bits| *bits == frame.packet.get(wanted));
-        frame.action(match found {
+        let known =
+            found.is_some_and(|bits| wanted.is_none_or(|field| bits == frame.packet.get(field)));
+        frame.action(match (known, wanted) {
+            (false, _) => "/* lookup failed - No MAC binding. */".to_string(),
+            (true, None) => "/* MAC binding found. */".to_string(),
             // The stock tool shows the destination's address here, whatever was looked up.
-            Some(_) => format!(
+            (true, Some(_)) => format!(
                 "/* MAC binding to {} found. */",
                 mac(frame.packet.get(field::ETH_DST))
             ),
-            None => "/* lookup failed - No MAC binding. */".to_string(),
         });
-        Some(found.is_some())
+        Some(known)
     }
 
     fn call(

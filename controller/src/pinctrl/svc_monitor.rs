@@ -466,6 +466,7 @@ mod tests {
         let reply = weft_packet::icmp::echo_reply(&frame, TTL).unwrap();
         assert_eq!(heard(&reply), Some(came_through(false, b)));
     }
+
     /// A port here, and a check of it.
     fn checked(remote: bool) -> Core {
         let mut core = Core::new(crate::program::Settings::default()).unwrap();

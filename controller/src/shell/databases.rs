@@ -1,7 +1,7 @@
 //! Both databases: where they are, what comes from them, which rows are asked for.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weft_daemon::audit;
 use weft_ovsdb::model::Uuid;
@@ -189,7 +189,7 @@ impl Shell {
         }
         let interval = setting(row, &name, audit::INTERVAL).cloned();
         let tls = self.tls_of(row);
-        self.audit.every(interval.as_deref(), self.steady_ms());
+        self.audit.every(interval.as_deref(), Instant::now());
         if remote != self.sb_remote {
             self.sb_remote.clone_from(&remote);
             self.connect_southbound(remote.as_deref(), tls);

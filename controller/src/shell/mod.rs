@@ -149,8 +149,6 @@ pub(crate) struct Shell {
     installed_nb_cfg: Option<(i64, i64)>,
     started_ms: i64,
     audit: SelfAudit,
-    /// What the times of the audit count from.
-    began: Instant,
 }
 
 /// Milliseconds since the epoch.
@@ -228,7 +226,6 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         installed_nb_cfg: None,
         started_ms: now_ms(),
         audit: SelfAudit::default(),
-        began: Instant::now(),
         options,
         context,
     };
@@ -373,10 +370,11 @@ impl Shell {
             .into_iter()
             .chain(self.vs_writer.due())
             .min();
-        let retry = retry.map(|then| then.saturating_duration_since(Instant::now()));
-        let wait_ms = self.audit.due_ms().map(|due| due - self.steady_ms());
-        let wait_ms = wait_ms.and_then(|wait| u64::try_from(wait).ok());
-        [Some(IDLE), due, retry, wait_ms.map(Duration::from_millis)]
+        let now = Instant::now();
+        let retry = retry.map(|then| then.saturating_duration_since(now));
+        let audit = self.audit.due().filter(|due| *due > now);
+        let audit = audit.map(|due| due.duration_since(now));
+        [Some(IDLE), due, retry, audit]
             .into_iter()
             .flatten()
             .min()
@@ -427,20 +425,10 @@ impl Shell {
 
     /// Begins an audit if it is time. While there is something to compute it waits: that ends soon, and makes itself felt.
     fn audit_if_due(&mut self) {
-        let now_ms = self.steady_ms();
-        if self.settled && !self.stale && self.audit.is_due(now_ms) {
-            let work = self.core.audit_aside();
-            let texts = move || match work() {
-                Ok(found) => Ok(found.iter().map(|d| format!("{d:?}")).collect()),
-                Err(why) => Err(why.to_string()),
-            };
-            self.audit.begin(texts, now_ms);
+        let now = Instant::now();
+        if self.settled && !self.stale && self.audit.is_due(now) {
+            self.audit.begin(self.core.audit_aside(), now);
         }
-    }
-
-    /// Milliseconds since the start, by a clock that never goes back.
-    pub(super) fn steady_ms(&self) -> i64 {
-        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     /// Brings up to date what operators are told.

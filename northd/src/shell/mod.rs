@@ -271,14 +271,12 @@ impl Northd {
     async fn serve(&mut self, mut commands: mpsc::UnboundedReceiver<Command>) -> Result<(), Fatal> {
         let shutdown = self.context.shutdown.clone();
         loop {
-            let now = self.steady_ms();
-            // One that is overdue waits for both databases to be settled, which makes itself felt.
-            let audit = self.audit.due_ms().filter(|due| *due > now);
-            let sleep = [self.sync.wake_at_ms(), audit]
-                .into_iter()
-                .flatten()
-                .min()
-                .map(|at| Duration::from_millis((at - self.steady_ms()).max(1) as u64));
+            let now = Instant::now();
+            let audit = self.audit.due().filter(|due| *due > now);
+            let audit = audit.map(|due| due.duration_since(now));
+            let wake = self.sync.wake_at_ms();
+            let wake = wake.map(|at| Duration::from_millis((at - self.steady_ms()).max(1) as u64));
+            let sleep = [wake, audit].into_iter().flatten().min();
             tokio::select! {
                 _ = shutdown.requested() => return Ok(()),
                 event = self.nb.next() => self.nb_event(event),
@@ -395,7 +393,7 @@ impl Northd {
             return;
         };
         let interval = global.options.get(audit::INTERVAL).map(|text| &**text);
-        self.audit.every(interval, self.steady_ms());
+        self.audit.every(interval, Instant::now());
         if let Some(interval) = global
             .options
             .get("northd_probe_interval")
@@ -453,14 +451,9 @@ impl Northd {
             self.sync.set_nb_cfg(nb_cfg);
         }
         self.send();
-        let now = self.steady_ms();
+        let now = Instant::now();
         if self.audit.is_due(now) && self.sync.is_settled() {
-            let work = self.compiler.audit_aside();
-            let texts = move || match work() {
-                Ok(found) => Ok(found.iter().map(|d| format!("{d:?}")).collect()),
-                Err(why) => Err(why.to_string()),
-            };
-            self.audit.begin(texts, now);
+            self.audit.begin(self.compiler.audit_aside(), now);
         }
         self.report.refused(self.sync.complaints());
         self.report.set_counts(&self.compiler, &self.sync);

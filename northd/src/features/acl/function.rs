@@ -609,6 +609,7 @@ mod tests {
         let mut scene = scene(|row| row.mode = "vtap".into());
         insta::assert_snapshot!(scene.bed.flows("clone"));
     }
+
     #[test]
     fn a_function_needs_its_ports() {
         for (mode, needed) in [("inline", [true, true]), ("vtap", [true, false])] {
