@@ -7,70 +7,31 @@ use weft_controller::core::Core;
 use weft_controller::install::{Batch, Installer, Step};
 use weft_controller::pinctrl::{Now, PinCtrl};
 use weft_controller::program::{Controller, Settings};
+use weft_controller::testing::{local_database, map};
 use weft_engine::Delta;
 use weft_openflow::{
     Action, ActionList, Field, FlowStats, Instructions, Match, Message, PacketIn, PacketInReason,
     ToMessage,
 };
-use weft_ovsdb::model::{Map, RowUpdate, Str, Uuid};
+use weft_ovsdb::model::{RowUpdate, Str, Uuid};
 use weft_packet::{Ethernet, IpHeader, Mac, ethertype, transport};
-use weft_schemas::{sb, vs};
+use weft_schemas::sb;
 
 fn main() {
     divan::main();
 }
 
 const SWITCH: Uuid = Uuid(7 << 96);
-const BRIDGE: Uuid = Uuid(8 << 96);
 
 fn uuid(sort: u32, n: usize) -> Uuid {
     Uuid(u128::from(sort) << 96 | (n as u128 + 1))
 }
 
-fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
-    let pairs = pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v)));
-    pairs.collect()
-}
-
 /// A chassis with one switch of so many ports, half of them here.
 fn switch(ports: usize) -> Core {
     let mut core = Core::new(Settings::default()).expect("the kinds have no circle");
-    let settings = [
-        ("system-id", "c0"),
-        ("ovn-encap-type", "geneve"),
-        ("ovn-encap-ip", "1.1.1.1"),
-    ];
-    let root = vs::OpenVswitch {
-        bridges: [BRIDGE].into(),
-        external_ids: map(&settings),
-        ..Default::default()
-    };
-    let bridge = vs::Bridge {
-        name: "br-int".into(),
-        ports: (0..ports / 2).map(|n| uuid(21, n)).collect(),
-        ..Default::default()
-    };
-    let mut own: Vec<vs::Update> = vec![
-        RowUpdate::insert(uuid(22, 0), root).into(),
-        RowUpdate::insert(BRIDGE, bridge).into(),
-    ];
-    for n in 0..ports / 2 {
-        let name = Str::from(format!("tap{n}"));
-        let port = vs::Port {
-            name: name.clone(),
-            interfaces: [uuid(20, n)].into(),
-            ..Default::default()
-        };
-        let iface = vs::Interface {
-            name,
-            ofport: Some(n as i64 + 1),
-            external_ids: map(&[("iface-id", &format!("p{n}"))]),
-            ..Default::default()
-        };
-        own.push(RowUpdate::insert(uuid(21, n), port).into());
-        own.push(RowUpdate::insert(uuid(20, n), iface).into());
-    }
-    core.apply_vs(own, false);
+    let ids: Vec<String> = (0..ports / 2).map(|n| format!("p{n}")).collect();
+    core.apply_vs(local_database(&ids), false);
     let datapath = sb::DatapathBinding {
         tunnel_key: 3,
         ..Default::default()

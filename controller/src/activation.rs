@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 
 use weft_engine::Cx;
-use weft_openflow::{Action, Controller as ToController, Field, Match};
+use weft_openflow::{Action, Field, Match};
 
 use crate::actions::opcode::Opcode;
 use crate::address::Addresses;
@@ -100,10 +100,7 @@ pub(crate) fn block(cx: &Cx<'_, Controller>, port: &Port, at: &Attachment, enter
     }
     let from = at.from();
     let mut heard = enter.to_vec();
-    let tell = Action::Controller(Box::new(ToController {
-        userdata: Opcode::ActivationStrategy.userdata(&[]),
-        ..ToController::default()
-    }));
+    let tell = Action::Controller(Box::new(Opcode::ActivationStrategy.request(&[])));
     // The last of them goes on into the pipeline.
     heard.insert(heard.len().saturating_sub(1), tell);
     for matches in signs(cx, port, at.waits, &from) {

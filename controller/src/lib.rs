@@ -48,5 +48,6 @@ pub mod shell;
 pub mod sync;
 pub mod tables;
 pub mod template;
+pub mod testing;
 pub mod tunnels;
 pub mod zones;

@@ -210,27 +210,23 @@ fn local(cx: &Cx<'_, Controller>, key: Key) {
 
 #[cfg(test)]
 mod tests {
-    use weft_ovsdb::model::{Map, RowUpdate, Str};
-    use weft_schemas::{sb, vs};
+    use weft_ovsdb::model::RowUpdate;
+    use weft_schemas::sb;
 
     use super::*;
     use crate::core::Core;
     use crate::program::Settings;
+    use crate::testing::{local_database, map};
 
     const fn id(sort: u32, n: u32) -> Uuid {
         Uuid((sort as u128) << 96 | n as u128)
     }
 
-    const BRIDGE: Uuid = id(9, 1);
     /// Switch, router, the switch behind the router's gateway port.
     const DATAPATHS: [Uuid; 3] = [id(1, 1), id(1, 2), id(1, 3)];
     const CHASSIS: [Uuid; 3] = [id(2, 1), id(2, 2), id(2, 3)];
     const GROUP: Uuid = id(3, 1);
     const REDIRECT: Uuid = id(4, 9);
-
-    fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
-        Map::from_iter(pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v))))
-    }
 
     fn binding(n: u32, name: &str, kind: &str, dp: usize, options: &[(&str, &str)]) -> sb::Update {
         let row = sb::PortBinding {
@@ -263,42 +259,7 @@ mod tests {
     /// `vm` on `in`; the router `r`, its gateway port `r-out`; `far` on `out`. These of the ports are here.
     fn core(here: &[&str]) -> Core {
         let mut core = Core::new(Settings::default()).unwrap();
-        let settings = [
-            ("system-id", "c0"),
-            ("ovn-encap-type", "geneve"),
-            ("ovn-encap-ip", "1.1.1.1"),
-        ];
-        let numbers = 1..=here.len() as u32;
-        let root = vs::OpenVswitch {
-            bridges: [BRIDGE].into(),
-            external_ids: map(&settings),
-            ..Default::default()
-        };
-        let bridge = vs::Bridge {
-            name: "br-int".into(),
-            ports: numbers.clone().map(|n| id(7, n)).collect(),
-            ..Default::default()
-        };
-        let mut own: Vec<vs::Update> = vec![
-            RowUpdate::insert(id(8, 1), root).into(),
-            RowUpdate::insert(BRIDGE, bridge).into(),
-        ];
-        for (n, name) in numbers.zip(here) {
-            let port = vs::Port {
-                name: (*name).into(),
-                interfaces: [id(6, n)].into(),
-                ..Default::default()
-            };
-            let iface = vs::Interface {
-                name: (*name).into(),
-                ofport: Some(i64::from(n)),
-                external_ids: map(&[("iface-id", *name)]),
-                ..Default::default()
-            };
-            own.push(RowUpdate::insert(id(7, n), port).into());
-            own.push(RowUpdate::insert(id(6, n), iface).into());
-        }
-        core.apply_vs(own, false);
+        core.apply_vs(local_database(here), false);
         let mut rows: Vec<sb::Update> = Vec::new();
         for (n, uuid) in CHASSIS.iter().enumerate() {
             let row = sb::Chassis {

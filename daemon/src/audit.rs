@@ -121,7 +121,11 @@ mod tests {
         assert_eq!(audit.due(), None);
         audit.every(Some("2"), at(100));
         audit.every(Some("2"), at(1_500));
-        assert_eq!(audit.due(), Some(at(2_100)), "saying it again changes nothing");
+        assert_eq!(
+            audit.due(),
+            Some(at(2_100)),
+            "saying it again changes nothing"
+        );
         assert!(!audit.is_due(at(2_099)) && audit.is_due(at(2_100)));
         audit.begin(|| Ok::<_, String>(vec!["a flow"]), at(2_100));
         assert!(!audit.is_due(at(9_000)), "one is under way");

@@ -177,12 +177,7 @@ impl Encoder<'_, '_> {
                 .push(Action::copy(subfield(*from)?, subfield(*to)?)),
             Logical::Exchange(a, b) => {
                 let (a, b) = (subfield(*a)?, subfield(*b)?);
-                self.out.extend([
-                    Action::Push(a),
-                    Action::Push(b),
-                    Action::Pop(a),
-                    Action::Pop(b),
-                ]);
+                self.out.extend(Action::exchange(a, b));
             }
             Logical::Push(field) => self.out.push(Action::Push(subfield(*field)?)),
             Logical::Pop(field) => self.out.push(Action::Pop(subfield(*field)?)),
@@ -352,12 +347,10 @@ impl Encoder<'_, '_> {
             .filter(|_| !self.in_userdata);
         let meter = meter.filter(|name| (self.cx.has_meter)(name)).cloned();
         let meter_id = meter.map(|name| self.meter(name));
-        let userdata = opcode.userdata(rest);
         self.out.push(Action::Controller(Box::new(Controller {
-            userdata,
             pause,
             meter_id,
-            ..Controller::default()
+            ..opcode.request(rest)
         })));
     }
 

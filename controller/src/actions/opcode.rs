@@ -1,6 +1,8 @@
 //! What a packet sent up to the controller asks for: the first four bytes of its user data, big-endian, followed by four
 //! zero bytes and, eight-byte aligned, what the opcode says.
 
+use weft_openflow::Controller;
+
 macro_rules! opcodes {
     ($( $(#[$doc:meta])* $variant:ident = $number:literal $name:literal; )*) => {
         /// The request.
@@ -99,6 +101,14 @@ impl Opcode {
         out.extend([0; 4]);
         out.extend(rest);
         out.into()
+    }
+
+    /// The request to the controller, with what goes with it.
+    pub fn request(self, rest: &[u8]) -> Controller {
+        Controller {
+            userdata: self.userdata(rest),
+            ..Controller::default()
+        }
     }
 
     /// Whether its user data are actions for the packet that the controller makes.

@@ -6,7 +6,7 @@
 //! adds. Only the chassis the machine is at know that MTU; from others what is too big is lost, as with stock.
 
 use weft_engine::Cx;
-use weft_openflow::{Action, ActionList, Controller as ToController, Field, Match, SubField};
+use weft_openflow::{Action, ActionList, Controller as ToController, Field, Match};
 use weft_ovsdb::model::Uuid;
 
 use super::Port;
@@ -123,20 +123,10 @@ pub(super) fn answer(
     }
 }
 
-fn exchange(a: SubField, b: SubField) -> [Action; 4] {
-    [
-        Action::Push(a),
-        Action::Push(b),
-        Action::Pop(a),
-        Action::Pop(b),
-    ]
-}
-
 fn to_controller(opcode: Opcode, params: &[u8], pause: bool) -> Action {
     Action::Controller(Box::new(ToController {
-        userdata: opcode.userdata(params),
         pause,
-        ..ToController::default()
+        ..opcode.request(params)
     }))
 }
 
@@ -144,8 +134,8 @@ fn to_controller(opcode: Opcode, params: &[u8], pause: bool) -> Action {
 fn told(family: &Family, mtu: u16) -> Action {
     let (src, dst) = family.addresses;
     let mut back = Vec::new();
-    back.extend(exchange(Field::EthSrc.whole(), Field::EthDst.whole()));
-    back.extend(exchange(src.whole(), dst.whole()));
+    back.extend(Action::exchange(Field::EthSrc, Field::EthDst));
+    back.extend(Action::exchange(src, dst));
     back.push(Action::set(Field::IpTtl, TTL));
     back.push(Action::set(family.kind.0, family.kind.1));
     back.push(Action::set(family.code.0, family.code.1));
@@ -153,7 +143,7 @@ fn told(family: &Family, mtu: u16) -> Action {
         Opcode::Icmp4Error => to_controller(Opcode::PutIcmp4FragMtu, &mtu.to_be_bytes(), true),
         _ => to_controller(Opcode::PutIcmp6FragMtu, &u32::from(mtu).to_be_bytes(), true),
     });
-    back.extend(exchange(REG_INPORT.whole(), REG_OUTPORT.whole()));
+    back.extend(Action::exchange(REG_INPORT, REG_OUTPORT));
     back.push(Action::resubmit(tables::LOCAL_OUTPUT));
     let back = ActionList::from(back.as_slice());
     to_controller(family.error, back.wire_bytes(), false)

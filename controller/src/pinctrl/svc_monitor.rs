@@ -385,10 +385,9 @@ impl Heard {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use weft_ovsdb::model::RowUpdate;
-    use weft_schemas::vs;
-
     use super::*;
+    use crate::testing::local_database;
+    use weft_ovsdb::model::RowUpdate;
 
     fn heard(packet: &[u8]) -> Option<Heard> {
         let frame = Frame::parse(packet).unwrap();
@@ -470,14 +469,7 @@ mod tests {
     /// A port here, and a check of it.
     fn checked(remote: bool) -> Core {
         let mut core = Core::new(crate::program::Settings::default()).unwrap();
-        let settings = vs::OpenVswitch {
-            external_ids: [("system-id", "c0")]
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.into()))
-                .collect(),
-            ..Default::default()
-        };
-        core.apply_vs(vec![RowUpdate::insert(Uuid(1), settings).into()], false);
+        core.apply_vs(local_database::<&str>(&[]), false);
         let chassis = sb::Chassis {
             name: "c0".into(),
             ..Default::default()

@@ -17,11 +17,12 @@ use weft_controller::actions::opcode::Opcode;
 use weft_controller::core::Core;
 use weft_controller::pinctrl::{Effect, Now, PinCtrl};
 use weft_controller::program::{Controller, Settings};
+use weft_controller::testing::{local_database, map};
 use weft_engine::Delta;
 use weft_openflow::{Field, Match, PacketIn, PacketInReason};
-use weft_ovsdb::model::{Map, RowUpdate, Str, Uuid};
+use weft_ovsdb::model::{RowUpdate, Str, Uuid};
 use weft_ovsdb::txn::TxnError;
-use weft_schemas::{sb, vs};
+use weft_schemas::sb;
 
 const CHASSIS: Uuid = Uuid(1);
 const SWITCH: Uuid = Uuid(2);
@@ -29,11 +30,6 @@ const ROUTER: Uuid = Uuid(3);
 
 /// Keys of both datapaths.
 const KEYS: [u32; 2] = [3, 4];
-
-fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
-    let pairs = pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v)));
-    pairs.collect()
-}
 
 fn port(key: i64, name: &str, kind: &str, datapath: Uuid, options: &[(&str, &str)]) -> sb::Update {
     let row = sb::PortBinding {
@@ -49,51 +45,6 @@ fn port(key: i64, name: &str, kind: &str, datapath: Uuid, options: &[(&str, &str
     RowUpdate::insert(Uuid(datapath.0 << 64 | key as u128), row).into()
 }
 
-/// The local database, with these ports plugged.
-fn own(plugged: &[&str]) -> Vec<vs::Update> {
-    let (root, bridge, port, iface) = (
-        |n| 1 << 96 | n,
-        |n| 2 << 96 | n,
-        |n| 3 << 96 | n,
-        |n| 4 << 96 | n,
-    );
-    let own = vs::OpenVswitch {
-        bridges: [Uuid(bridge(0u128))].into(),
-        external_ids: map(&[
-            ("system-id", "c0"),
-            ("ovn-encap-type", "geneve"),
-            ("ovn-encap-ip", "1.1.1.1"),
-        ]),
-        ..Default::default()
-    };
-    let numbers = 0..plugged.len() as u128;
-    let br_int = vs::Bridge {
-        name: "br-int".into(),
-        ports: numbers.clone().map(|n| Uuid(port(n))).collect(),
-        ..Default::default()
-    };
-    let mut rows: Vec<vs::Update> = vec![
-        RowUpdate::insert(Uuid(root(0u128)), own).into(),
-        RowUpdate::insert(Uuid(bridge(0)), br_int).into(),
-    ];
-    for (n, name) in numbers.zip(plugged) {
-        let row = vs::Port {
-            name: (*name).into(),
-            interfaces: [Uuid(iface(n))].into(),
-            ..Default::default()
-        };
-        rows.push(RowUpdate::insert(Uuid(port(n)), row).into());
-        let row = vs::Interface {
-            name: (*name).into(),
-            ofport: Some(n as i64 + 1),
-            external_ids: map(&[("iface-id", name)]),
-            ..Default::default()
-        };
-        rows.push(RowUpdate::insert(Uuid(iface(n)), row).into());
-    }
-    rows
-}
-
 /// A chassis with a switch and a router on which all that answers packets has something to do.
 pub struct World {
     core: Core,
@@ -105,7 +56,7 @@ pub struct World {
 /// Makes it.
 pub fn world() -> World {
     let mut core = Core::new(Settings::default()).expect("the kinds have no circle");
-    core.apply_vs(own(&["vm", "twin"]), false);
+    core.apply_vs(local_database(&["vm", "twin"]), false);
     let chassis = sb::Chassis {
         name: "c0".into(),
         ..Default::default()

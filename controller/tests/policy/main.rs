@@ -8,19 +8,14 @@ mod verdicts;
 
 use weft_controller::core::Core;
 use weft_controller::program::Settings;
-use weft_ovsdb::model::{Map, RowUpdate, Str, Uuid};
-use weft_schemas::{sb, vs};
+use weft_controller::testing::local_database;
+use weft_ovsdb::model::{RowUpdate, Str, Uuid};
+use weft_schemas::sb;
 
 const DATAPATH: Uuid = Uuid(7 << 96);
-const BRIDGE: Uuid = Uuid(8 << 96);
 
 fn uuid(sort: u32, n: usize) -> Uuid {
     Uuid(u128::from(sort) << 96 | (n as u128 + 1))
-}
-
-fn map(pairs: &[(&str, &str)]) -> Map<Str, Str> {
-    let pairs = pairs.iter().map(|(k, v)| (Str::from(*k), Str::from(*v)));
-    pairs.collect()
 }
 
 /// A core with one switch and `ports` ports `p1`, `p2` ... on it, all attached here.
@@ -35,33 +30,8 @@ fn switch_with_some(ports: usize, here: usize) -> Core {
 
 fn switch_under(options: Settings, ports: usize, here: usize) -> Core {
     let mut core = Core::new(options).unwrap();
-    let settings = [
-        ("system-id", "c0"),
-        ("ovn-encap-type", "geneve"),
-        ("ovn-encap-ip", "1.1.1.1"),
-    ];
-    let mut own: Vec<vs::Update> = vec![
-        RowUpdate::insert(
-            uuid(22, 0),
-            vs::OpenVswitch {
-                bridges: [BRIDGE].into(),
-                external_ids: map(&settings),
-                ..Default::default()
-            },
-        )
-        .into(),
-        RowUpdate::insert(
-            BRIDGE,
-            vs::Bridge {
-                name: "br-int".into(),
-                ports: (0..here).map(|n| uuid(21, n)).collect(),
-                ..Default::default()
-            },
-        )
-        .into(),
-    ];
-    own.extend((0..here).flat_map(attached));
-    core.apply_vs(own, false);
+    let ids: Vec<String> = (1..=here).map(|n| format!("p{n}")).collect();
+    core.apply_vs(local_database(&ids), false);
     let datapath = sb::DatapathBinding {
         tunnel_key: 1,
         ..Default::default()
@@ -78,26 +48,6 @@ fn switch_under(options: Settings, ports: usize, here: usize) -> Core {
     }
     core.apply_sb(rows, false);
     core
-}
-
-/// The port of Open vSwitch that the port with index `n` is attached by.
-fn attached(n: usize) -> [vs::Update; 2] {
-    let name = Str::from(format!("tap{}", n + 1));
-    let port = vs::Port {
-        name: name.clone(),
-        interfaces: [uuid(20, n)].into(),
-        ..Default::default()
-    };
-    let iface = vs::Interface {
-        name,
-        ofport: Some(n as i64 + 1),
-        external_ids: map(&[("iface-id", &format!("p{}", n + 1))]),
-        ..Default::default()
-    };
-    [
-        RowUpdate::insert(uuid(21, n), port).into(),
-        RowUpdate::insert(uuid(20, n), iface).into(),
-    ]
 }
 
 /// An ACL's logical flow; its cookie is `cookie`.

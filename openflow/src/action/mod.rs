@@ -147,6 +147,18 @@ impl Action {
         }
     }
 
+    /// Exchanges two fields, by the stack.
+    #[must_use]
+    pub fn exchange(a: impl Into<SubField>, b: impl Into<SubField>) -> [Action; 4] {
+        let (a, b) = (a.into(), b.into());
+        [
+            Action::Push(a),
+            Action::Push(b),
+            Action::Pop(a),
+            Action::Pop(b),
+        ]
+    }
+
     /// Searches another table with the packet as it is.
     #[must_use]
     pub fn resubmit(table: u8) -> Action {

@@ -1,13 +1,13 @@
 //! A chassis, a switch that snoops, and what its ports say.
 
 use weft_openflow::Match;
-use weft_ovsdb::model::{Map, RowUpdate, Str};
-use weft_schemas::vs;
+use weft_ovsdb::model::RowUpdate;
 
 use super::super::testing::{hex, packet_in};
 use super::*;
 use crate::actions::opcode::Opcode;
 use crate::program::Settings as Program;
+use crate::testing::local_database;
 
 const SWITCH: Uuid = Uuid(1);
 const CHASSIS: Uuid = Uuid(2);
@@ -17,56 +17,7 @@ const ROUTERS: Uuid = Uuid(4);
 /// The chassis `c0` with two ports, 1 and 2, on a switch that snoops.
 fn core() -> Core {
     let mut core = Core::new(Program::default()).unwrap();
-    let map = |pairs: &[(&str, &str)]| -> Map<Str, Str> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect()
-    };
-    let mut local: Vec<vs::Update> = Vec::new();
-    local.push(
-        RowUpdate::insert(
-            Uuid(101),
-            vs::OpenVswitch {
-                bridges: [Uuid(102)].into(),
-                external_ids: map(&[
-                    ("system-id", "c0"),
-                    ("ovn-encap-type", "geneve"),
-                    ("ovn-encap-ip", "1.1.1.1"),
-                ]),
-                ..Default::default()
-            },
-        )
-        .into(),
-    );
-    local.push(
-        RowUpdate::insert(
-            Uuid(102),
-            vs::Bridge {
-                name: "br-int".into(),
-                ports: [Uuid(111), Uuid(112)].into(),
-                ..Default::default()
-            },
-        )
-        .into(),
-    );
-    for n in 1..=2_u128 {
-        let name: Str = format!("p{n}").into();
-        let port = vs::Port {
-            name: name.clone(),
-            interfaces: [Uuid(120 + n)].into(),
-            ..Default::default()
-        };
-        let interface = vs::Interface {
-            name: name.clone(),
-            ofport: Some(n as i64),
-            external_ids: map(&[("iface-id", &name)]),
-            ..Default::default()
-        };
-        local.push(RowUpdate::insert(Uuid(110 + n), port).into());
-        local.push(RowUpdate::insert(Uuid(120 + n), interface).into());
-    }
-    core.apply_vs(local, false);
+    core.apply_vs(local_database(&["p1", "p2"]), false);
     core
 }
 
