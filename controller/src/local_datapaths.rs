@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn groups_are_seen_before_anything_is_local() {
         let whole = |core: &Core| {
-            let asked = crate::shell::monitor::conditions(core);
+            let asked = crate::shell::monitor::conditions(core, &BTreeSet::new());
             *asked.clone().whole("Logical_DP_Group") == asked
         };
         let mut idle = core(&[]);

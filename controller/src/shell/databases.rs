@@ -10,6 +10,7 @@ use weft_ovsdb::session::{Config, Event, Session};
 use weft_ovsdb::tls::Tls;
 use weft_schemas::{sb, vs};
 
+use super::asking::Asking;
 use super::{Shell, monitor, now};
 use crate::binding::{REQUESTED, Role, role};
 use crate::config::{chassis_name, setting};
@@ -56,7 +57,7 @@ impl Shell {
         };
         let (was, is) = (id(old), id(new));
         if was != is {
-            self.conditions_of.clear();
+            self.asking.clear();
         }
         if was == is && old.map(|row| row.ofport) == new.map(|row| row.ofport) {
             return;
@@ -79,7 +80,7 @@ impl Shell {
             Event::Snapshot(updates) => (updates, true),
             Event::Updates(updates) => (updates, false),
             Event::ConditionsApplied { seq } => {
-                self.conditions_applied = self.conditions_applied.max(seq);
+                self.asking.came(seq);
                 self.stale = true;
                 return;
             }
@@ -106,7 +107,7 @@ impl Shell {
             if matches!(change, sb::Change::DatapathBinding(c) if c.touches(sb::datapath_binding::TUNNEL_KEY)
                 && self.core.local_datapaths().0.contains(&c.uuid))
             {
-                self.conditions_of.clear();
+                self.asking.clear();
             }
             let sb::Change::PortBinding(c) = change else {
                 continue;
@@ -224,6 +225,7 @@ impl Shell {
             None => {
                 tracing::info!(target: "ovsdb", "no ovn-remote: waiting for one");
                 self.sb = None;
+                self.asking = Asking::default();
                 self.report.set_southbound(None);
                 return;
             }
@@ -239,10 +241,9 @@ impl Shell {
         }
         // Before anything is known of the southbound this asks for the ports of our own interfaces.
         self.compute();
-        self.conditions = monitor::conditions(&self.core);
         let mut config = Config::new::<sb::Db>(remotes);
         config.monitored = monitor::sb_columns();
-        config.conditions = self.conditions.clone();
+        config.conditions = self.asking.first(&self.core);
         config.tls = tls;
         let session = Session::start(config);
         self.report.set_southbound(Some(session.handle()));
@@ -254,18 +255,14 @@ impl Shell {
         let Some(handle) = self.sb.as_ref().map(Session::handle) else {
             return;
         };
-        if self.conditions_of.moved(&self.core) {
-            let wanted = monitor::conditions(&self.core);
-            if wanted != self.conditions {
-                self.conditions_sent = handle.set_conditions(wanted.clone()).await;
-                self.conditions = wanted;
-            }
+        if let Some(wanted) = self.asking.next(&self.core, Instant::now()) {
+            self.asking.went(handle.set_conditions(wanted).await);
         }
     }
 
     /// With all the rows here that were asked for, things are settled.
     pub(super) fn settle(&mut self) {
-        if !self.settled && self.sb_known && self.conditions_applied >= self.conditions_sent {
+        if !self.settled && self.sb_known && self.asking.is_answered() {
             tracing::info!(target: "controller", "southbound worked in: {} flows", self.installer.wanted_count());
             self.settled = true;
             self.report.settled(self.core.engine());
@@ -276,7 +273,7 @@ impl Shell {
     }
 
     pub(super) fn rows_are_here(&self) -> bool {
-        self.settled && self.conditions_applied >= self.conditions_sent
+        self.settled && self.asking.is_answered()
     }
 
     pub(super) fn nb_cfg(&self) -> Option<i64> {

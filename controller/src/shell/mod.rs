@@ -4,6 +4,7 @@
 //! what is to be sent. Of each sort (batch to the bridge, transaction to either database) one is under way at a time; what
 //! comes meanwhile goes with the next.
 
+mod asking;
 mod bridge;
 pub mod commands;
 mod databases;
@@ -23,7 +24,7 @@ use weft_daemon::audit::SelfAudit;
 use weft_openflow::conn::Conn;
 use weft_openflow::{CtFlush, FlowStats};
 use weft_ovsdb::remote::Remotes;
-use weft_ovsdb::session::{Conditions, Config, Session};
+use weft_ovsdb::session::{Config, Session};
 use weft_ovsdb::tls::Tls;
 use weft_ovsdb::txn::TxnError;
 use weft_schemas::{sb, vs};
@@ -37,6 +38,7 @@ use crate::pinctrl::{Now, PinCtrl};
 use crate::program::{Output, Settings};
 use crate::sync::claims::Claims;
 use crate::sync::vs::{Desired, Look};
+use asking::Asking;
 use commands::Request;
 use openflow::Link;
 pub use report::Grpc;
@@ -111,10 +113,7 @@ pub(crate) struct Shell {
     pub(crate) sb: Option<Session<sb::Db>>,
     sb_remote: Option<String>,
     sb_known: bool,
-    conditions: Conditions,
-    conditions_of: monitor::Basis,
-    conditions_sent: u64,
-    conditions_applied: u64,
+    asking: Asking,
 
     links: mpsc::UnboundedReceiver<Link>,
     link_sender: mpsc::UnboundedSender<Link>,
@@ -200,10 +199,7 @@ pub async fn run(options: Options, context: Context) -> Result<(), ShellError> {
         sb: None,
         sb_remote: None,
         sb_known: false,
-        conditions: Conditions::new(),
-        conditions_of: monitor::Basis::default(),
-        conditions_sent: 0,
-        conditions_applied: 0,
+        asking: Asking::default(),
         links,
         link_sender,
         link_target: None,
@@ -353,6 +349,8 @@ impl Shell {
             self.compute();
             self.ask_for_rows().await;
             self.settle();
+        } else if self.asking.due().is_some_and(|due| due <= Instant::now()) {
+            self.ask_for_rows().await;
         }
         let (vs, idx) = (&self.core.inputs.vs, &self.core.inputs.idx);
         let look = self.desired.follow_plugs(vs, idx, Instant::now());
@@ -374,7 +372,9 @@ impl Shell {
         let retry = retry.map(|then| then.saturating_duration_since(now));
         let audit = self.audit.due().filter(|due| *due > now);
         let audit = audit.map(|due| due.duration_since(now));
-        [Some(IDLE), due, retry, audit]
+        let rows = self.asking.due();
+        let rows = rows.map(|due| due.saturating_duration_since(now));
+        [Some(IDLE), due, retry, audit, rows]
             .into_iter()
             .flatten()
             .min()

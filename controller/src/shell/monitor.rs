@@ -3,16 +3,14 @@
 //! Unless `ovn-monitor-all` is set: the rows of the datapaths that matter here, and of the others what is needed to find
 //! out which datapaths matter (ports that are or could be bound here, patch ports).
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use serde_json::json;
-use weft_ovsdb::model::Uuid;
+use weft_ovsdb::model::{Str, Uuid};
 use weft_ovsdb::session::{Clause, Conditions, Function, Monitored};
 use weft_schemas::{sb, vs};
 
-use crate::config::{Config, Me};
 use crate::core::Core;
-use crate::local_datapaths::LocalSet;
 
 /// The tables and columns of the southbound that are used.
 pub fn sb_columns() -> Monitored {
@@ -116,35 +114,16 @@ pub fn vs_columns() -> Monitored {
         .table(T::Ssl as u8, !0)
 }
 
-/// What [`conditions`] last came from, to tell whether they can have changed: with some hundreds of datapaths they are
-/// thousands of clauses, and most changes leave them as they are.
-#[derive(Default)]
-pub struct Basis(Option<Seen>);
-
-/// Our chassis, our settings, and the datapaths that are local.
-type Seen = (Option<Arc<Me>>, Option<Arc<Config>>, Arc<LocalSet>);
-
-impl Basis {
-    /// An interface or the row of a datapath changed: what was said is void.
-    pub fn clear(&mut self) {
-        self.0 = None;
-    }
-
-    /// Whether conditions may differ from those of the last call. (The engine keeps a value that comes out equal.)
-    pub fn moved(&mut self, core: &Core) -> bool {
-        let now = (core.me(), core.config(), core.local_datapaths());
-        let same = self.0.as_ref().is_some_and(|was| {
-            was.0.as_ref().map(Arc::as_ptr) == now.0.as_ref().map(Arc::as_ptr)
-                && was.1.as_ref().map(Arc::as_ptr) == now.1.as_ref().map(Arc::as_ptr)
-                && Arc::ptr_eq(&was.2, &now.2)
-        });
-        self.0 = Some(now);
-        !same
-    }
+/// The `iface-id` of all interfaces here.
+pub fn interface_ids(core: &Core) -> BTreeSet<Str> {
+    let interfaces = core.inputs.vs.interface.iter();
+    interfaces
+        .filter_map(|(_, row)| row.external_ids.nonempty("iface-id").cloned())
+        .collect()
 }
 
-/// The rows needed, as far as is known now. Seeing them can show that more are needed.
-pub fn conditions(core: &Core) -> Conditions {
+/// The rows needed, as far as is known now, if these are the interfaces here. Seeing them can show that more are needed.
+pub fn conditions(core: &Core, ids: &BTreeSet<Str>) -> Conditions {
     let mut all = Conditions::new();
     let Some(me) = core.me() else { return all };
     all.set("Chassis_Private", vec![equal("name", &me.name)]);
@@ -183,15 +162,6 @@ pub fn conditions(core: &Core) -> Conditions {
         ];
         ports.extend(columns.map(|column| Clause::refers(column, chassis)));
     }
-    let mut ids: Vec<&str> = core
-        .inputs
-        .vs
-        .interface
-        .iter()
-        .filter_map(|(_, row)| row.external_ids.nonempty("iface-id").map(|id| &**id))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
     for id in ids {
         ports.extend([equal("logical_port", id), equal("parent_port", id)]);
     }
