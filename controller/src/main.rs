@@ -10,6 +10,11 @@ use weft_daemon::{Identity, dirs};
 use weft_ovsdb::remote::Remotes;
 use weft_ovsdb::tls::Tls;
 
+/// A fifth of the time of a cold start is allocations: with this one they take half of what they take with the C library's, in
+/// as much memory as long as it asks for no huge pages (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The local controller of a chassis: programs Open vSwitch from the southbound database.
 #[derive(Parser)]
 #[command(disable_version_flag = true)]

@@ -375,7 +375,10 @@ impl Northd {
                 tracing::warn!("southbound: connection lost ({reason})");
                 return;
             }
-            Event::Connected(server) => return self.report.connected(&server),
+            Event::Connected(server) => {
+                self.sync.rows.server_knows(&server.schema);
+                return self.report.connected(&server);
+            }
             Event::ConditionsApplied { .. } => return,
         };
         self.sync

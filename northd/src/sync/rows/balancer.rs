@@ -6,6 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use weft_ovsdb::model::{Map, Set, Uuid};
+use weft_ovsdb::session::ServerSchema;
 use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
@@ -32,9 +33,24 @@ pub struct Groups {
     made: Vec<Uuid>,
     /// Sets that have other members since the last transaction.
     changed: FxHashSet<SetName>,
+    /// The server knows no groups of routers at load balancers (before 23.09): a group made for them would be gone at once.
+    switches_only: bool,
 }
 
 impl Groups {
+    /// What the server can keep.
+    pub(super) fn server_knows(&mut self, schema: &ServerSchema) {
+        self.switches_only = !schema.has_column("Load_Balancer", "lr_datapath_group");
+    }
+
+    /// Nothing is wanted any more; the server is the same.
+    pub(super) fn restart(&mut self) {
+        *self = Groups {
+            switches_only: self.switches_only,
+            ..Groups::default()
+        };
+    }
+
     /// A load balancer is wanted, or no longer.
     pub(super) fn used(&mut self, row: &LoadBalancer, present: bool) {
         for set in [&row.switches, &row.routers] {
@@ -102,7 +118,10 @@ impl Rows {
             )
         });
         let switches = self.lb_group(txn, db, &want.switches, ls);
-        let routers = self.lb_group(txn, db, &want.routers, lr);
+        let routers = match self.lb_groups.switches_only {
+            true => None,
+            false => self.lb_group(txn, db, &want.routers, lr),
+        };
         let row = sb::LoadBalancer {
             name: want.name.clone(),
             vips: want.vips.clone(),
@@ -232,4 +251,58 @@ fn move_group(txn: &mut Txn, db: &sb::Db, row: Uuid, datapaths: Set<Uuid>) -> Uu
         txn.mutate_insert(row, &sb::LogicalDpGroup { datapaths: added }, column);
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::output::{Datapath, Output};
+
+    /// What a transaction writes for one load balancer more on a switch and a router, by table.
+    fn written(columns: &str) -> Vec<String> {
+        let schema = format!(
+            r#"{{"name": "OVN_Southbound", "tables": {{"Load_Balancer": {{"columns": {{{columns}}}}}}}}}"#
+        );
+        let mut rows = Rows::default();
+        rows.server_knows(&serde_json::from_str(&schema).unwrap());
+        let (switch, router) = (Uuid(1), Uuid(2));
+        for (nb, is_router) in [(switch, false), (router, true)] {
+            let datapath = Datapath {
+                nb,
+                router: is_router,
+                tunnel_key: 1,
+                external_ids: Map::default(),
+            };
+            rows.output(&Output::Datapath(Arc::new(datapath)), true);
+        }
+        let balancer = LoadBalancer {
+            nb: Uuid(3),
+            name: "web".into(),
+            vips: Map::default(),
+            protocol: None,
+            options: Map::default(),
+            switches: DpSet::new(vec![switch]),
+            routers: DpSet::new(vec![router]),
+        };
+        rows.output(&Output::LoadBalancer(Arc::new(balancer)), true);
+        let mut txn = Txn::new();
+        rows.flush(&mut txn, &sb::Db::default(), true, 100, &mut Vec::new());
+        let tables = (0..txn.len()).filter_map(|op| txn.subject(op));
+        tables.map(|(table, _)| table.to_owned()).collect()
+    }
+
+    #[test]
+    fn an_older_server_is_sent_no_group_that_nothing_can_name() {
+        let groups = |columns| {
+            let written = written(columns);
+            assert!(written.iter().any(|table| table == "Load_Balancer"));
+            let is_group = |table: &&String| *table == "Logical_DP_Group";
+            written.iter().filter(is_group).count()
+        };
+        assert_eq!(groups(r#""datapath_group": {}"#), 1);
+        let newer = r#""datapath_group": {}, "ls_datapath_group": {}, "lr_datapath_group": {}"#;
+        assert_eq!(groups(newer), 2);
+    }
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use weft_ovsdb::model::Uuid;
+use weft_ovsdb::session::ServerSchema;
 use weft_ovsdb::txn::Txn;
 use weft_schemas::sb;
 
@@ -80,6 +81,11 @@ impl Rows {
             self.datapaths.insert(*nb, chosen);
         }
         chosen
+    }
+
+    /// A server was found, with these tables and columns.
+    pub fn server_knows(&mut self, schema: &ServerSchema) {
+        self.lb_groups.server_knows(schema);
     }
 
     /// Compare everything.
@@ -251,7 +257,7 @@ impl Rows {
     /// Nothing is wanted any more, and what is there is nobody's: for a daemon that becomes active.
     pub fn restart(&mut self) {
         self.wanted = Wanted::default();
-        self.lb_groups = balancer::Groups::default();
+        self.lb_groups.restart();
         self.chosen.clear();
         self.datapaths.clear();
         self.blocked.clear();
