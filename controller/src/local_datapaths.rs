@@ -1,5 +1,6 @@
 //! Which datapaths matter on this chassis: those with a port bound here or a gateway port for which this chassis stands by,
-//! and all that a packet can reach from them through patch ports, but for what is behind the gateway ports of others.
+//! and all that a packet can reach from them through patch ports, but for what is behind the gateway ports of others, and on
+//! the other side of switches where only gateway ports meet.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -161,6 +162,9 @@ impl IntoNeighbors for &Topology<'_, '_> {
     type Neighbors = std::vec::IntoIter<Uuid>;
 
     fn neighbors(self, datapath: Uuid) -> Self::Neighbors {
+        if ends_here(self.0, datapath) {
+            return Vec::new().into_iter();
+        }
         let ports = self.0.lookup(Index::LinksOfDatapath, datapath);
         let links = ports
             .iter()
@@ -171,6 +175,17 @@ impl IntoNeighbors for &Topology<'_, '_> {
             .collect::<Vec<_>>()
             .into_iter()
     }
+}
+
+/// Whether nothing that reached the datapath goes on to others: a switch where only gateway ports meet, into which packets go on
+/// their own chassis alone.
+fn ends_here(cx: &Cx<'_, Controller>, datapath: Uuid) -> bool {
+    let row = cx
+        .sb()
+        .datapath_binding
+        .tracked(datapath, &cx.sb_rec())
+        .map(|row| row.external_ids().flag("only_dgp_peer_ports", false));
+    row.unwrap_or(false)
 }
 
 impl Visitable for Topology<'_, '_> {
@@ -350,6 +365,21 @@ mod tests {
         assert_eq!((local(&mut idle).len(), whole(&idle)), (0, true));
         let mut busy = core(&["vm"]);
         assert_eq!((local(&mut busy).len(), whole(&busy)), (3, false));
+    }
+
+    #[test]
+    fn a_switch_of_gateway_ports_is_the_end() {
+        let mut core = core(&["far"]);
+        assert_eq!(local(&mut core), [0, 1, 2], "everything is connected");
+        for (flag, wanted) in [("true", &[2][..]), ("false", &[0, 1, 2])] {
+            let row = sb::DatapathBinding {
+                tunnel_key: 3,
+                external_ids: map(&[("only_dgp_peer_ports", flag)]),
+                ..Default::default()
+            };
+            core.apply_sb(vec![RowUpdate::insert(DATAPATHS[2], row).into()], false);
+            assert_eq!(local(&mut core), wanted, "{flag}");
+        }
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl World {
         let row = sb::DatapathBinding {
             tunnel_key: self.key(n),
             type_: Some(s(self.one(&kind))).filter(|kind| !kind.is_empty()),
-            external_ids: match self.pick(7) {
+            external_ids: match self.pick(8) {
                 0 | 1 => map(&[("logical-router", "x")]),
                 5 => map(&[
                     ("logical-router", "x"),
@@ -255,6 +255,10 @@ impl World {
                         self.one(&["0", "7", "60", "x"]),
                     ),
                 ]),
+                7 => map(&[(
+                    "only_dgp_peer_ports",
+                    self.one(&["true", "true", "false", "x"]),
+                )]),
                 6 => map(&[("fdb_age_threshold", self.one(&["0", "7", "60", "x"]))]),
                 // Zones that others have or ask for, and nonsense.
                 2 => {

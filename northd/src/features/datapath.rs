@@ -10,6 +10,7 @@ use weft_schemas::nb;
 
 use super::ageing::Ages;
 use super::global::{KeyRanges, Tunnels, key_ranges};
+use super::switch::gateways::{OnlyGateways, is_for_gateways};
 use crate::ledger::{Ledgers, Space, changed_hands, number_fact};
 use crate::output::{Datapath, Output};
 use crate::program::{Allocator, Cx, Fact, Feature, Key, Per};
@@ -122,7 +123,7 @@ pub struct DatapathRow;
 impl Feature for DatapathRow {
     const NAME: &'static str = "datapath";
     const PER: &'static [Per] = EITHER;
-    const READS: &'static [&'static str] = &[DatapathKey::NAME];
+    const READS: &'static [&'static str] = &[DatapathKey::NAME, OnlyGateways::NAME];
 
     fn run(cx: &Cx<'_>, key: Key) {
         let uuid = key.row();
@@ -145,6 +146,10 @@ impl Feature for DatapathRow {
             add(
                 "fdb_age_threshold",
                 ls.other_config().get("fdb_age_threshold").cloned(),
+            );
+            add(
+                "only_dgp_peer_ports",
+                is_for_gateways(cx, uuid).then(|| "true".into()),
             );
             false
         } else if let Some(lr) = cx.lr(uuid) {

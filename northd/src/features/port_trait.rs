@@ -132,7 +132,8 @@ mod tests {
                 "acl_exempt_port",
                 "lb_exempt_port",
                 "queue",
-                "switch_admission"
+                "switch_admission",
+                "switch_uplinks"
             ]
         );
         bed.edit_port(port, |row| {

@@ -7,6 +7,7 @@ pub mod defaults;
 pub mod external;
 pub mod fdb;
 pub mod forwarding_group;
+pub mod gateways;
 pub mod lookup;
 pub mod mirrored;
 pub mod qos;
@@ -39,6 +40,9 @@ pub const KINDS: &[Entry] = &[
     pure::<arp_proxy::Proxy>(),
     pure::<external::External>(),
     pure::<forwarding_group::Groups>(),
+    pure::<gateways::Uplinks>(),
+    pure::<gateways::OtherRouters>(),
+    pure::<gateways::OnlyGateways>(),
     pure::<vtep::Vtep>(),
     pure::<router_link::RouterLink>(),
     pure::<lookup::Lookup>(),
