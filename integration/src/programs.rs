@@ -14,7 +14,7 @@ pub enum Impl {
 }
 
 /// Whose northd and whose controllers a lab runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impls {
     /// Compiles the northbound; its databases have the schema files and command line tools of the same origin.
     pub northd: Impl,

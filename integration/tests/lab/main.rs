@@ -36,6 +36,7 @@ mod pd;
 mod plug;
 mod policy;
 mod port_life;
+mod projects;
 mod qos;
 mod ra;
 mod restart;
@@ -74,6 +75,7 @@ scenarios! {
         unknown_addresses_are_learned containers_behind_a_parent port_security_drops_what_is_forged
         a_localport_stays_on_its_host a_disabled_port_is_silent addresses_are_given_out;
     node_gateways: nodes_behind_their_gateway_ports;
+    projects: projects_on_a_provider_network;
     routing: three_hosts_three_subnets three_subnets_over_vxlan a_subnet_per_node the_router_answers_for_itself routers_joined_by_a_link
         static_routes neighbors_are_learned;
     lb: virtual_addresses_from_near_and_far a_backend_is_its_own_client a_client_stays_with_its_backend
