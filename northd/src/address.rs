@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weft_lang::Const;
 
 /// An Ethernet address.
@@ -112,6 +112,17 @@ pub enum Prefixed {
     V4(Ipv4Net),
     /// IPv6.
     V6(Ipv6Net),
+}
+
+impl Prefixed {
+    /// The network that it is in, without the bits of the host.
+    pub fn network(self) -> IpNet {
+        let net: IpNet = match self {
+            Prefixed::V4(net) => net.into(),
+            Prefixed::V6(net) => net.into(),
+        };
+        net.trunc()
+    }
 }
 
 /// Parses `10.0.0.1`, `10.0.0.1/24`, `10.0.0.1/255.255.255.0`, `fd00::1` or `fd00::1/64`. No length means all bits.

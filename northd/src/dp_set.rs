@@ -35,6 +35,10 @@ pub enum SetName {
     Needing(Need),
     /// The switches of a load balancer group.
     GroupSwitches(Uuid),
+    /// The routers of a load balancer group.
+    GroupRouters(Uuid),
+    /// Of these those that are bound to a chassis, by whether `lb_force_snat_ip` applies.
+    GroupGateways(Uuid, bool),
     /// Enabled routers.
     Routers,
     /// Routers on which load balancers apply.

@@ -151,6 +151,15 @@ impl Cx<'_> {
                 .filter(|uuid| needs(self, *uuid).named().contains(&need))
                 .collect(),
             SetName::GroupSwitches(group) => self.by_id(ById::SwitchesOfLbGroup, group).to_vec(),
+            SetName::GroupRouters(group) => self.routers_of_group(group).collect(),
+            SetName::GroupGateways(group, snat) => {
+                let is_one = |router: &place::Router| {
+                    router.class.gateway && router.class.force_snat == snat
+                };
+                self.routers_of_group(group)
+                    .filter(|uuid| place::router(self, *uuid).is_some_and(|r| is_one(&r)))
+                    .collect()
+            }
             SetName::Routers => routers
                 .filter(|uuid| port::router(self, *uuid).is_some())
                 .collect(),
@@ -163,6 +172,12 @@ impl Cx<'_> {
                 })
                 .collect(),
         }
+    }
+
+    /// The routers of a load balancer group on which load balancers apply.
+    fn routers_of_group(&self, group: Uuid) -> impl Iterator<Item = Uuid> {
+        let routers = self.by_id(ById::RoutersOfLbGroup, group).iter().copied();
+        routers.filter(|uuid| place::router(self, *uuid).is_some())
     }
 
     fn protecting_meter(&self, copp: Uuid, protocol: &str) -> Option<Str> {

@@ -1,5 +1,6 @@
 //! Keys that are made of several columns.
 
+use ipnet::IpNet;
 use weft_ovsdb::model::{Str, Uuid};
 use weft_schemas::nb;
 
@@ -33,10 +34,13 @@ pub fn joined_id(owner: Uuid, digest: Uuid) -> Uuid {
 
 /// Of the network that an address with its prefix length is in.
 pub fn network_digest(network: Prefixed) -> Uuid {
-    match network {
-        Prefixed::V4(net) => digest(&net.trunc().to_string()),
-        Prefixed::V6(net) => digest(&net.trunc().to_string()),
-    }
+    digest(&network.network().to_string())
+}
+
+/// The length of a prefix, with the version of IP: `4/24`.
+pub fn prefix_length(network: &IpNet) -> String {
+    let version = if network.addr().is_ipv6() { 6 } else { 4 };
+    format!("{version}/{}", network.prefix_len())
 }
 
 /// Of what routes that share the load agree on.

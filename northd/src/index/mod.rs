@@ -21,7 +21,7 @@ use crate::program::Fact;
 
 pub use keys::{
     CHAINED, alike, alike_digest, bfd_name, binding_id, digest, joined_id, monitor_name,
-    network_digest,
+    network_digest, prefix_length,
 };
 pub use kinds::{ACL_TIER_MAX, AclClass, AclStage, PortType, acl_persists};
 
@@ -106,7 +106,7 @@ pub enum ById {
 }
 
 /// Indexes by name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum ByName {
     /// Switches by name (not unique).
@@ -131,6 +131,10 @@ pub enum ByName {
     LoadBalancer,
     /// Load balancers by the virtual addresses they have, as the text of [`std::net::IpAddr`].
     BalancedAddress,
+    /// Router ports by the networks they have, as [`ipnet::IpNet`] writes them without host bits.
+    RouterNetwork,
+    /// Router ports by the lengths of the prefixes they have, as [`prefix_length`] writes them.
+    PrefixLength,
     /// Address translations by `external_ip`, as the text of [`std::net::IpAddr`].
     NatOutside,
     /// Address translations by `logical_ip`, as written.

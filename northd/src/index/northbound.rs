@@ -1,12 +1,14 @@
 //! How the indexes follow the northbound.
 
+use std::collections::BTreeSet;
+
 use smallvec::SmallVec;
 use weft_ovsdb::model::{RowChange, Set, Str, Uuid};
 use weft_schemas::nb;
 
-use super::keys::{CHAINED, alike_digest, is_chained, joined_id, network_digest};
+use super::keys::{CHAINED, alike_digest, is_chained, joined_id, network_digest, prefix_length};
 use super::{AclClass, ById, ByName, Indexes, List, PortType, Touch};
-use crate::address::parse_prefixed;
+use crate::address::{Prefixed, parse_prefixed};
 use crate::features::debug_drop::{self, DebugDrop};
 use crate::program::Fact;
 
@@ -125,6 +127,7 @@ impl Indexes {
             digests,
             touch,
         );
+        self.networks_changed(c, touch);
         self.named(ByName::RouterPort, c, |r| Some(&r.name), touch);
         self.named(ByName::RouterPortTowards, c, |r| r.peer.as_ref(), touch);
         self.refs(
@@ -134,6 +137,33 @@ impl Indexes {
             touch,
         );
         self.reference(ById::RouterPortsOfHaGroup, c, |r| r.ha_chassis_group, touch);
+    }
+
+    fn networks_changed(&mut self, c: &RowChange<nb::LogicalRouterPort>, touch: Touch<'_>) {
+        let columns = |row: Option<&std::sync::Arc<nb::LogicalRouterPort>>| {
+            row.map(|row| row.networks.clone()).unwrap_or_default()
+        };
+        let (old, new) = (columns(c.old.as_ref()), columns(c.new.as_ref()));
+        if old == new {
+            return;
+        }
+        let names = |networks: &Set<Str>| -> BTreeSet<(ByName, String)> {
+            let networks = networks.iter().filter_map(|text| parse_prefixed(text));
+            let networks = networks.map(Prefixed::network);
+            let names = networks.flat_map(|net| {
+                [
+                    (ByName::RouterNetwork, net.to_string()),
+                    (ByName::PrefixLength, prefix_length(&net)),
+                ]
+            });
+            names.collect()
+        };
+        let (old, new) = (names(&old), names(&new));
+        for (list, other, present) in [(&old, &new, false), (&new, &old, true)] {
+            for (index, name) in list.difference(other) {
+                self.set_name(*index, name, c.uuid, present, touch);
+            }
+        }
     }
 
     fn port_group_changed(&mut self, db: &nb::Db, c: &RowChange<nb::PortGroup>, touch: Touch<'_>) {

@@ -137,12 +137,17 @@ impl Feature for Routers {
             .flat_map(|p| p.v6.iter().map(|net| IpNet::V6(*net)));
         let networks: Vec<IpNet> = v4.chain(v6).collect();
         let own = networks.iter().map(IpNet::addr);
-        let own_vips = own
-            .filter(|ip| is_vip(cx, uuid, row.load_balancer_group(), *ip))
-            .collect();
-        cx.emit(Output::Member(SetName::BalancedRouters, uuid));
+        let own_vips = own.filter(|ip| is_vip(cx, uuid, *ip)).collect();
+        let mut sets = vec![SetName::BalancedRouters];
+        let groups = || row.load_balancer_group().iter().copied();
+        sets.extend(groups().map(SetName::GroupRouters));
         if router.is_gateway {
-            cx.emit(Output::Member(SetName::BalancedGateways, uuid));
+            sets.push(SetName::BalancedGateways);
+            let snat = force_snat.is_some();
+            sets.extend(groups().map(|group| SetName::GroupGateways(group, snat)));
+        }
+        for set in sets {
+            cx.emit(Output::Member(set, uuid));
         }
         cx.publish(Router {
             class: Class {
@@ -160,16 +165,9 @@ impl Feature for Routers {
 }
 
 /// Whether an address is a virtual one on the router.
-fn is_vip(cx: &Cx<'_>, router: Uuid, groups: &[Uuid], ip: IpAddr) -> bool {
-    cx.by_name(ByName::BalancedAddress, &ip.to_string())
-        .iter()
-        .any(|lb| {
-            cx.by_id(ById::RoutersOfLb, *lb).contains(&router)
-                || cx
-                    .by_id(ById::GroupsOfLb, *lb)
-                    .iter()
-                    .any(|group| groups.contains(group))
-        })
+fn is_vip(cx: &Cx<'_>, router: Uuid, ip: IpAddr) -> bool {
+    let balancers = cx.by_name(ByName::BalancedAddress, &ip.to_string());
+    balancers.iter().any(|lb| is_on(cx, *lb, router))
 }
 
 fn force_snat(text: &str) -> Option<ForceSnat> {
@@ -190,42 +188,28 @@ pub fn router(cx: &Cx<'_>, uuid: Uuid) -> Option<Arc<Router>> {
     cx.value(Routers::ID, Key::Row(uuid))
 }
 
-/// The datapaths of a load balancer.
+/// The datapaths of a load balancer; those of a group by its name, so that one more changes nothing here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Places {
-    /// Switches; those of a group by its name, so that one more changes nothing here.
+    /// Switches.
     pub switches: DpSet,
-    /// Routers by class.
+    /// Routers by class; those with gateway ports, where flows name ports, are always listed.
     pub routers: Vec<(Class, DpSet)>,
     /// All of them.
     pub all_routers: DpSet,
-    /// Networks of the routers.
-    pub networks: Vec<(IpNet, Uuid)>,
 }
 
-fn places(cx: &Cx<'_>, switches: Vec<Uuid>, routers: &[Uuid]) -> Places {
+fn by_class(cx: &Cx<'_>, routers: &[Uuid]) -> BTreeMap<Class, Vec<Uuid>> {
     let mut by_class: BTreeMap<Class, Vec<Uuid>> = BTreeMap::new();
-    let (mut networks, mut all) = (Vec::new(), Vec::new());
     for uuid in routers {
-        let Some(router) = router(cx, *uuid) else {
-            continue;
-        };
-        networks.extend(router.networks.iter().map(|net| (*net, *uuid)));
-        by_class
-            .entry(router.class.clone())
-            .or_default()
-            .push(*uuid);
-        all.push(*uuid);
+        if let Some(router) = router(cx, *uuid) {
+            by_class
+                .entry(router.class.clone())
+                .or_default()
+                .push(*uuid);
+        }
     }
-    Places {
-        switches: DpSet::new(switches),
-        routers: by_class
-            .into_iter()
-            .map(|(class, list)| (class, DpSet::new(list)))
-            .collect(),
-        all_routers: DpSet::new(all),
-        networks,
-    }
+    by_class
 }
 
 /// A switch is one of those of its load balancer groups.
@@ -266,11 +250,26 @@ impl Feature for GroupPlaces {
 
     fn run(cx: &Cx<'_>, key: Key) {
         let group = key.row();
-        let routers = cx.by_id(ById::RoutersOfLbGroup, group);
-        let mut places = places(cx, Vec::new(), routers);
-        if cx.value(HasSwitches::ID, key).is_some_and(|has| *has) {
-            places.switches = SetName::GroupSwitches(group).into();
-        }
+        let by_class = by_class(cx, cx.by_id(ById::RoutersOfLbGroup, group));
+        let named = |any: bool, set: SetName| match any {
+            true => set.into(),
+            false => DpSet::new(Vec::new()),
+        };
+        let has_switches = cx.value(HasSwitches::ID, key).is_some_and(|has| *has);
+        let places = Places {
+            switches: named(has_switches, SetName::GroupSwitches(group)),
+            all_routers: named(!by_class.is_empty(), SetName::GroupRouters(group)),
+            routers: by_class
+                .into_iter()
+                .map(|(class, list)| {
+                    let set = match class.gateway {
+                        true => SetName::GroupGateways(group, class.force_snat).into(),
+                        false => DpSet::new(list),
+                    };
+                    (class, set)
+                })
+                .collect(),
+        };
         cx.publish(places);
     }
 }
@@ -297,9 +296,18 @@ impl Feature for ListedPlaces {
             list.sort_unstable();
             list.dedup();
         }
-        if !switches.is_empty() || !routers.is_empty() {
-            cx.publish(places(cx, switches, &routers));
+        if switches.is_empty() && routers.is_empty() {
+            return;
         }
+        let by_class = by_class(cx, &routers);
+        cx.publish(Places {
+            switches: DpSet::new(switches),
+            all_routers: DpSet::new(by_class.values().flatten().copied().collect()),
+            routers: by_class
+                .into_iter()
+                .map(|(class, list)| (class, DpSet::new(list)))
+                .collect(),
+        });
     }
 }
 
@@ -313,6 +321,19 @@ fn only_group(cx: &Cx<'_>, lb: Uuid) -> Option<Uuid> {
         ([group], [], []) => Some(*group),
         _ => None,
     }
+}
+
+/// Whether a load balancer applies on a router.
+pub fn is_on(cx: &Cx<'_>, lb: Uuid, router: Uuid) -> bool {
+    let Some(row) = cx.lr(router) else {
+        return false;
+    };
+    let groups = cx.by_id(ById::GroupsOfLb, lb);
+    row.load_balancer().contains(&lb)
+        || row
+            .load_balancer_group()
+            .iter()
+            .any(|group| groups.contains(group))
 }
 
 /// Where a load balancer applies. The reader lists [`GroupPlaces`] and [`ListedPlaces`] among its `READS`.

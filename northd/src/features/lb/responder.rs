@@ -4,14 +4,18 @@
 //! its networks. On a distributed gateway port only its chassis answers; for distributed load balancers those with backends.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, field, pred};
 use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
-use super::place::{GroupPlaces, ListedPlaces, Places, Routers, places_of, resident, router};
+use super::place::{
+    GroupPlaces, ListedPlaces, Places, Routers, is_on, places_of, resident, router,
+};
 use super::vip::{self, Address, Balancer, Parsed, balancer};
+use crate::features::router::near::{PrefixLengths, ports_near};
 use crate::output::DpSet;
 use crate::pipeline::{self, Stage};
 use crate::program::{Cx, Feature, Key, Per};
@@ -27,6 +31,7 @@ impl Feature for Responder {
         GroupPlaces::NAME,
         ListedPlaces::NAME,
         Routers::NAME,
+        PrefixLengths::NAME,
     ];
 
     fn run(cx: &Cx<'_>, key: Key) {
@@ -41,64 +46,80 @@ impl Feature for Responder {
         };
         let addresses: BTreeSet<&Address> = lb.vips.iter().map(|vip| &vip.address).collect();
         for address in addresses {
-            let routers: Vec<Uuid> = match (lb.responder, address) {
-                (vip::Responder::Reachable, Address::Ip(ip)) => {
-                    let near = places.networks.iter().filter(|(net, _)| net.contains(ip));
-                    near.map(|(_, router)| *router).collect()
-                }
-                _ => places.all_routers.as_slice().to_vec(),
-            };
-            answer(cx, &lb, &places, address, routers);
+            match (lb.responder, address) {
+                (vip::Responder::Reachable, Address::Ip(ip)) => reachable(cx, &lb, *ip),
+                _ => everywhere(cx, &lb, &places, address),
+            }
         }
     }
 }
 
-fn answer(cx: &Cx<'_>, lb: &Balancer, places: &Places, address: &Address, routers: Vec<Uuid>) {
-    let hint = lb.uuid;
-    let backend_here = || Expr::any(lb.behind().into_iter().map(Expr::is_chassis_resident));
+/// The routers answer that have the address in one of their networks.
+fn reachable(cx: &Cx<'_>, lb: &Balancer, ip: IpAddr) {
+    let routers: BTreeSet<Uuid> = ports_near(cx, ip)
+        .into_iter()
+        .filter_map(|port| cx.router_of(port))
+        .filter(|router| is_on(cx, lb.uuid, *router))
+        .collect();
+    let address = Address::Ip(ip);
     let mut alike = Vec::new();
-    let mut special: BTreeSet<Uuid> = BTreeSet::new();
-    let with_gateway_ports = places
-        .routers
-        .iter()
-        .filter(|(class, _)| !class.gateway_ports.is_empty());
-    for (_, set) in with_gateway_ports {
-        special.extend(set.as_slice());
-    }
     for uuid in routers {
-        if !special.contains(&uuid) {
-            alike.push(uuid);
-            continue;
-        }
-        let Some(router) = router(cx, uuid) else {
-            continue;
-        };
-        for port in &router.ports {
-            let here = match router.class.gateway_ports.contains(port) {
-                true if lb.distributed => backend_here(),
-                true => resident(port),
-                false => Expr::TRUE,
-            };
-            let match_ = Expr::all([field::INPORT.eq(port), question(address), here]);
-            cx.flow(
-                uuid,
-                Stage::LrInIpInput,
-                90,
-                match_,
-                reply(address),
-                Some(hint),
-            );
+        match router(cx, uuid) {
+            Some(router) if !router.networks.iter().any(|net| net.contains(&ip)) => {}
+            Some(router) if router.class.gateway_ports.is_empty() => alike.push(uuid),
+            _ => by_port(cx, lb, &address, uuid),
         }
     }
-    let alike = DpSet::new(alike);
+    answer(cx, lb, &address, &DpSet::new(alike));
+}
+
+/// All routers answer.
+fn everywhere(cx: &Cx<'_>, lb: &Balancer, places: &Places, address: &Address) {
+    for (class, routers) in &places.routers {
+        if class.gateway_ports.is_empty() {
+            answer(cx, lb, address, routers);
+        } else {
+            for router in routers.as_slice() {
+                by_port(cx, lb, address, *router);
+            }
+        }
+    }
+}
+
+fn answer(cx: &Cx<'_>, lb: &Balancer, address: &Address, routers: &DpSet) {
+    let (match_, actions) = (question(address), reply(address));
     cx.flow(
-        alike,
+        routers,
         Stage::LrInIpInput,
         90,
-        question(address),
-        reply(address),
-        Some(hint),
+        match_,
+        actions,
+        Some(lb.uuid),
     );
+}
+
+/// A router with distributed gateway ports answers there on their chassis, or where backends are.
+fn by_port(cx: &Cx<'_>, lb: &Balancer, address: &Address, uuid: Uuid) {
+    let Some(router) = router(cx, uuid) else {
+        return;
+    };
+    let backend_here = || Expr::any(lb.behind().into_iter().map(Expr::is_chassis_resident));
+    for port in &router.ports {
+        let here = match router.class.gateway_ports.contains(port) {
+            true if lb.distributed => backend_here(),
+            true => resident(port),
+            false => Expr::TRUE,
+        };
+        let match_ = Expr::all([field::INPORT.eq(port), question(address), here]);
+        cx.flow(
+            uuid,
+            Stage::LrInIpInput,
+            90,
+            match_,
+            reply(address),
+            Some(lb.uuid),
+        );
+    }
 }
 
 fn question(address: &Address) -> Expr {

@@ -33,6 +33,8 @@ impl Feature for Routers {
         Parsed::NAME,
         GroupPlaces::NAME,
         ListedPlaces::NAME,
+        // Where some are protected by meters it matters who is in a group.
+        super::place::Routers::NAME,
         super::template::Variables::NAME,
     ];
 

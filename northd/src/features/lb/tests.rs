@@ -281,6 +281,47 @@ fn a_group_is_written_once() {
     assert_eq!(count(2), count(7));
 }
 
+/// A switch or a gateway router that joins a group is work of its own; load balancers are looked at only where it has a network
+/// around their addresses.
+#[test]
+fn one_more_on_a_group_runs_no_balancer() {
+    const PER_BALANCER: [&str; 4] = ["lb_router", "lb_switch", "lb_row", "lb_responder"];
+    let mut bed = Bed::new();
+    let lbs = (0..5).map(|n| nb::LoadBalancer {
+        vips: map([(&*format!("192.0.2.{n}:80"), "10.0.0.1:80")]),
+        ..Default::default()
+    });
+    let lbs: Vec<_> = lbs.map(|lb| bed.insert(lb)).collect();
+    let group = bed.insert(nb::LoadBalancerGroup {
+        name: "all".into(),
+        load_balancer: lbs.into_iter().collect(),
+    });
+    let node = |bed: &mut Bed, n: u8, network: &str| {
+        let switch = bed.switch(&format!("s{n}"));
+        let name = format!("r{n}");
+        bed.router_on(switch, &name, &format!("0a:00:00:00:00:0{n}"), &[network]);
+        bed.edit_switch(switch, |row| {
+            row.load_balancer_group = [group].into_iter().collect()
+        });
+        bed.edit_router(&name, |row| {
+            row.load_balancer_group = [group].into_iter().collect();
+            row.options = map([("chassis", "ch1")]);
+        });
+        let answers = bed.all_flows("lr_in_ip_input 90");
+        let is_virtual = |flow: &&str| flow.contains("192.0.2.") && !flow.contains("192.0.2.254");
+        let answers = answers.lines().filter(is_virtual);
+        let runs = PER_BALANCER.map(|kind| bed.runs(kind));
+        (runs, answers.count())
+    };
+    let (before, _) = node(&mut bed, 1, "10.1.0.1/24");
+    let (after, answers) = node(&mut bed, 2, "10.2.0.1/24");
+    assert_eq!(before, after, "runs of {PER_BALANCER:?}");
+    assert_eq!(answers, 0);
+    let (near, answers) = node(&mut bed, 3, "192.0.2.254/24");
+    assert_eq!(near[..3], after[..3], "runs of {PER_BALANCER:?}");
+    assert_eq!((near[3] - after[3], answers), (5, 5), "who may answer");
+}
+
 #[test]
 fn replies_of_several_gateway_ports_need_no_connection() {
     let mut bed = bed(|lb| lb.options = map([("use_stateless_nat", "true")]));

@@ -14,6 +14,7 @@ pub mod hop;
 pub mod ip_input;
 pub mod mtu;
 pub mod nat;
+pub mod near;
 pub mod neighbor;
 pub mod numbers;
 pub mod policy;
@@ -36,6 +37,7 @@ use crate::program::{Entry, allocator, pure};
 
 /// The kinds of units of routers.
 pub const KINDS: &[Entry] = &[
+    pure::<near::PrefixLengths>(),
     pure::<port::Routers>(),
     pure::<port::Ports>(),
     pure::<gateway::GatewayPorts>(),

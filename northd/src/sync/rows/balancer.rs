@@ -70,6 +70,9 @@ impl Groups {
 
     /// A set that load balancers may name has another member, or one less.
     pub(super) fn member_changed(&mut self, set: SetName) {
+        if self.switches_only && matches!(set, SetName::GroupRouters(_)) {
+            return;
+        }
         self.changed.insert(set);
         self.forget();
     }
@@ -148,7 +151,7 @@ impl Rows {
             let strange = self.lb_groups.strange.remove(&set);
             let one = !strange && self.lb_groups.own.values().any(|of| *of == set);
             let there = self.wanted.load_balancers.values();
-            let its = there.filter(|row| row.switches == set);
+            let its = there.filter(|row| row.switches == set || row.routers == set);
             let its = its.map(|row| RowKey::LoadBalancer(row.nb));
             let its = its.filter(|key| !self.blocked.contains(key));
             let limit = if one { 1 } else { usize::MAX };

@@ -214,7 +214,10 @@ impl Rows {
                 put(&mut w.load_balancers, row.nb, row, present);
                 RowKey::LoadBalancer(row.nb)
             }
-            Output::Member(set @ SetName::GroupSwitches(_), datapath) => {
+            Output::Member(
+                set @ (SetName::GroupSwitches(_) | SetName::GroupRouters(_)),
+                datapath,
+            ) => {
                 let members = w.members.entry(*set).or_default();
                 toggle(members, *datapath, present);
                 if members.is_empty() {
