@@ -4,13 +4,19 @@
 //! anybody. What is missing here is asked for at once: the port of an interface, if it is not known, the rows of a datapath
 //! that is local now. What only has to be right in the end waits for [`PATIENCE`], or for what does not wait:
 //! ports inside of one that is here already, and taking back what is not needed any more.
+//!
+//! Guarantees: nobody is told that the northbound is worked in up to some number ([`Asking::is_answered`]) while ports may be
+//! missing that came before it. Whether there are any inside of an interface that waits is a question of its own, which costs
+//! the server a twentieth.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use weft_ovsdb::model::Str;
 use weft_ovsdb::session::Conditions;
+use weft_ovsdb::txn::Txn;
 
 use super::monitor;
 use crate::config::{Config, Me};
@@ -29,9 +35,18 @@ pub struct Asking {
     ids: BTreeSet<Str>,
     basis: Option<Basis>,
     due: Option<Instant>,
+    /// Interfaces that came since.
+    waiting: BTreeSet<Str>,
+    /// Whether there is anything inside of them is being found out.
+    checking: Option<Check>,
+    /// There is not.
+    empty: Option<Check>,
     sent: u64,
     applied: u64,
 }
+
+/// As of this `nb_cfg`, of these interfaces.
+type Check = (i64, BTreeSet<Str>);
 
 /// What conditions come from, to tell whether they can have changed: with some hundreds of datapaths they are thousands of
 /// clauses, and most changes leave them as they are.
@@ -78,6 +93,7 @@ impl Asking {
             && monitor::conditions(core, &self.ids) == self.asked
         {
             self.due.get_or_insert(now + PATIENCE);
+            self.waiting = ids.difference(&self.ids).cloned().collect();
             return None;
         }
         self.due = None;
@@ -95,6 +111,48 @@ impl Asking {
         self.due
     }
 
+    /// What must succeed before anybody is told that all is here up to `nb_cfg`: there is no port inside of an interface that
+    /// waits. The answer goes to [`checked`](Self::checked).
+    pub fn check(&mut self, nb_cfg: i64) -> Option<Txn> {
+        if self.due.is_none() || self.checking.is_some() || self.is_empty_at(nb_cfg) {
+            return None;
+        }
+        let check = (nb_cfg, self.waiting.clone());
+        if check.1.is_empty() {
+            self.empty = Some(check);
+            return None;
+        }
+        let mut txn = Txn::new();
+        for id in &check.1 {
+            txn.raw(json!({
+                "op": "wait",
+                "timeout": 0,
+                "table": "Port_Binding",
+                "where": [["parent_port", "==", &**id]],
+                "columns": ["_uuid"],
+                "until": "==",
+                "rows": [],
+            }));
+        }
+        self.checking = Some(check);
+        Some(txn)
+    }
+
+    /// The answer: there are none, or nobody knows.
+    pub fn checked(&mut self, are_none: bool, now: Instant) {
+        let check = self.checking.take();
+        if are_none {
+            self.empty = check;
+        } else {
+            self.due = self.due.map(|due| due.min(now));
+        }
+    }
+
+    fn is_empty_at(&self, nb_cfg: i64) -> bool {
+        let empty = self.empty.as_ref();
+        empty.is_some_and(|(of, ids)| *of == nb_cfg && *ids == self.waiting)
+    }
+
     /// They went out under this number.
     pub fn went(&mut self, seq: u64) {
         self.sent = seq;
@@ -105,9 +163,10 @@ impl Asking {
         self.applied = self.applied.max(seq);
     }
 
-    /// Whether all rows are here that were asked for.
-    pub fn is_answered(&self) -> bool {
-        self.applied >= self.sent
+    /// Whether all rows are here that are needed for what the southbound is as of `nb_cfg`.
+    pub fn is_answered(&self, nb_cfg: Option<i64>) -> bool {
+        let nothing_waits = || self.due.is_none() || nb_cfg.is_some_and(|n| self.is_empty_at(n));
+        self.applied >= self.sent && nothing_waits()
     }
 }
 
@@ -222,5 +281,43 @@ mod tests {
         plug(&mut core, &mut asking, 3, None);
         assert_eq!(asking.next(&core, now), None);
         assert_eq!(asking.due(), None);
+    }
+
+    #[test]
+    fn nobody_is_told_before_it_is_known_that_nothing_is_inside() {
+        let now = Instant::now();
+        let (mut core, mut asking) = running(now);
+        assert!(asking.check(7).is_none() && asking.is_answered(Some(7)));
+        plug(&mut core, &mut asking, 1, Some("vm2"));
+        assert_eq!(asking.next(&core, now), None);
+        assert!(!asking.is_answered(Some(7)));
+        assert_eq!(asking.check(7).map(|txn| txn.len()), Some(1));
+        assert!(asking.check(7).is_none(), "one at a time");
+        // What came meanwhile was not in the question.
+        plug(&mut core, &mut asking, 2, Some("vm3"));
+        assert_eq!(asking.next(&core, now), None);
+        asking.checked(true, now);
+        assert!(!asking.is_answered(Some(7)));
+        assert_eq!(asking.check(7).map(|txn| txn.len()), Some(2));
+        asking.checked(true, now);
+        assert!(asking.is_answered(Some(7)) && !asking.is_answered(Some(8)));
+        // There is something inside: it is asked for at once.
+        assert!(asking.check(8).is_some());
+        asking.checked(false, now);
+        assert!(!asking.is_answered(Some(8)));
+        assert_eq!(asking.next(&core, now), complete(&core));
+        assert!(asking.is_answered(Some(8)));
+    }
+
+    #[test]
+    fn an_interface_that_went_holds_nobody_up() {
+        let now = Instant::now();
+        let (mut core, mut asking) = running(now);
+        plug(&mut core, &mut asking, 1, Some("vm2"));
+        asking.next(&core, now);
+        assert!(asking.next(&core, now + PATIENCE).is_some());
+        plug(&mut core, &mut asking, 1, None);
+        assert_eq!(asking.next(&core, now), None);
+        assert!(asking.check(7).is_none() && asking.is_answered(Some(7)));
     }
 }

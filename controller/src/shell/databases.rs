@@ -11,7 +11,7 @@ use weft_ovsdb::tls::Tls;
 use weft_schemas::{sb, vs};
 
 use super::asking::Asking;
-use super::{Shell, monitor, now};
+use super::{Done, Shell, monitor, now};
 use crate::binding::{REQUESTED, Role, role};
 use crate::config::{chassis_name, setting};
 use crate::index::Index;
@@ -260,9 +260,24 @@ impl Shell {
         }
     }
 
+    /// Somebody waits for a number of the southbound: what was not asked for yet must not be missing.
+    pub(super) fn check_waiting(&mut self) {
+        let told = self.installed_nb_cfg.map(|(nb_cfg, _)| nb_cfg);
+        let nb_cfg = self.nb_cfg().filter(|nb_cfg| Some(*nb_cfg) != told);
+        let Some(handle) = self.sb.as_ref().map(Session::handle) else {
+            return;
+        };
+        if let Some(txn) = nb_cfg.and_then(|nb_cfg| self.asking.check(nb_cfg)) {
+            let done = self.done_sender.clone();
+            tokio::spawn(async move {
+                let _ = done.send(Done::Checked(handle.transact(txn).await.is_ok()));
+            });
+        }
+    }
+
     /// With all the rows here that were asked for, things are settled.
     pub(super) fn settle(&mut self) {
-        if !self.settled && self.sb_known && self.asking.is_answered() {
+        if !self.settled && self.sb_known && self.asking.is_answered(self.nb_cfg()) {
             tracing::info!(target: "controller", "southbound worked in: {} flows", self.installer.wanted_count());
             self.settled = true;
             self.report.settled(self.core.engine());
@@ -273,7 +288,7 @@ impl Shell {
     }
 
     pub(super) fn rows_are_here(&self) -> bool {
-        self.settled && self.asking.is_answered()
+        self.settled && self.asking.is_answered(self.nb_cfg())
     }
 
     pub(super) fn nb_cfg(&self) -> Option<i64> {

@@ -92,6 +92,8 @@ enum Done {
     Sb(Result<(), TxnError>),
     Vs(Result<(), TxnError>),
     Packet(Result<(), TxnError>),
+    /// Whether nothing is inside of the interfaces that are not asked for yet.
+    Checked(bool),
     Counted(Vec<FlowStats>),
 }
 
@@ -319,6 +321,10 @@ impl Shell {
                 }
                 self.pinctrl.written(&result, now());
             }
+            Done::Checked(are_none) => {
+                self.asking.checked(are_none, Instant::now());
+                self.stale = true;
+            }
             Done::Counted(flows) => {
                 let effects = self.pinctrl.counted(&flows, &self.core, now());
                 self.carry_out(effects);
@@ -352,6 +358,7 @@ impl Shell {
         } else if self.asking.due().is_some_and(|due| due <= Instant::now()) {
             self.ask_for_rows().await;
         }
+        self.check_waiting();
         let (vs, idx) = (&self.core.inputs.vs, &self.core.inputs.idx);
         let look = self.desired.follow_plugs(vs, idx, Instant::now());
         self.look_at_vs(look);

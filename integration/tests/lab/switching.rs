@@ -222,6 +222,20 @@ pub fn containers_behind_a_parent(impls: Impls) {
     lab.reaches("p2", "10.0.0.12");
     lab.reaches("mc1", "10.0.0.12");
     lab.never_reaches("mc3", "10.0.0.2");
+
+    // The second host knows the new port, since its network is there, but not what is inside of it: who waits for that host is
+    // not told before.
+    lab.nb("lsp-add s late");
+    lab.nb("lsp-add t c4 late 45");
+    lab.nb("--wait=hv sync");
+    lab.inner_bridge("h2", "br-in", "late");
+    wait_for(CONVERGE, "the parent's interface", || {
+        let ids = lab.vs("h2", "get interface late external-ids");
+        ensure(ids.contains("ovn-installed=\"true\""), ids)
+    });
+    lab.nb("--wait=hv sync");
+    let flows = lab.flows("h2", "table=0");
+    assert!(flows.contains("dl_vlan=45"), "{flows}");
 }
 
 pub fn port_security_drops_what_is_forged(impls: Impls) {
