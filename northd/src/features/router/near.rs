@@ -52,3 +52,56 @@ pub fn ports_near(cx: &Cx<'_>, ip: IpAddr) -> Vec<Uuid> {
         .copied()
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use weft_schemas::nb;
+
+    use crate::testing::{Bed, map, set};
+
+    /// Which of the routers `wide` (10.0.0.0/8), `narrow` (10.1.2.0/24, fd00:1::/64) and `far` answer for a virtual address.
+    fn answering(bed: &mut Bed, question: &str) -> BTreeSet<String> {
+        let flows = bed.all_flows(question);
+        let answers = flows.lines().filter(|flow| flow.contains(" 90 "));
+        let datapaths = answers.filter_map(|flow| flow.split_whitespace().next());
+        let names = datapaths.flat_map(|names| names.split(','));
+        names.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_address_is_in_networks_of_any_length() {
+        let mut bed = Bed::new();
+        let lb = bed.insert(nb::LoadBalancer {
+            vips: map([
+                ("10.1.2.3:80", "10.0.0.9:80"),
+                ("[fd00:1::3]:80", "[fd00::9]:80"),
+            ]),
+            ..nb::LoadBalancer::default()
+        });
+        for (n, (name, networks)) in [
+            ("wide", &["10.0.0.1/8"][..]),
+            ("narrow", &["10.1.2.1/24", "fd00:1::1/64"]),
+            ("far", &["10.1.3.1/24"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let switch = bed.switch(&format!("of-{name}"));
+            bed.router_on(switch, name, &format!("0a:00:00:00:00:0{n}"), networks);
+            bed.edit_router(name, |row| row.load_balancer = [lb].into_iter().collect());
+        }
+        let v4 = "arp.tpa == 10.1.2.3";
+        let v6 = "nd.target == fd00:1::3";
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(answering(&mut bed, v4), names(&["narrow", "wide"]));
+        assert_eq!(answering(&mut bed, v6), names(&["narrow"]));
+        // The last network of a length goes, the first of another comes.
+        bed.edit_router_port("wide-of-wide", |row| row.networks = set(["192.0.2.1/30"]));
+        bed.edit_router_port("far-of-far", |row| row.networks = set(["10.1.2.9/29"]));
+        assert_eq!(answering(&mut bed, v4), names(&["narrow"]));
+        bed.edit_router_port("far-of-far", |row| row.networks = set(["10.1.2.9/28"]));
+        assert_eq!(answering(&mut bed, v4), names(&["narrow", "far"]));
+    }
+}
