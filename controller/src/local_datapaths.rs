@@ -180,12 +180,9 @@ impl IntoNeighbors for &Topology<'_, '_> {
 /// Whether nothing that reached the datapath goes on to others: a switch where only gateway ports meet, into which packets go on
 /// their own chassis alone.
 fn ends_here(cx: &Cx<'_, Controller>, datapath: Uuid) -> bool {
-    let row = cx
-        .sb()
-        .datapath_binding
-        .tracked(datapath, &cx.sb_rec())
-        .map(|row| row.external_ids().flag("only_dgp_peer_ports", false));
-    row.unwrap_or(false)
+    let rec = cx.sb_rec();
+    let row = cx.sb().datapath_binding.tracked(datapath, &rec);
+    row.is_some_and(|row| row.external_ids().flag("only_dgp_peer_ports", false))
 }
 
 impl Visitable for Topology<'_, '_> {

@@ -70,7 +70,7 @@ def fill_balancers(nb, a):
     backend = {"op": "update", "table": "Load_Balancer", "where": [["name", "==", "lb7"]],
                "row": {"vips": ["map", [["10.96.0.7:80", "10.1.0.6:8080"]]]}}
     return {"one more": more(a.balancers), "another backend": [backend], "one switch more": [switch(a.nodes, group)],
-            "one gateway more": gateway(a.nodes + 1, group)}
+            "one gateway more": gateway(a.nodes, group)}
 
 
 def router(nb, **more):

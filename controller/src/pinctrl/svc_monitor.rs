@@ -385,9 +385,10 @@ impl Heard {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use weft_ovsdb::model::RowUpdate;
+
     use super::*;
     use crate::testing::local_database;
-    use weft_ovsdb::model::RowUpdate;
 
     fn heard(packet: &[u8]) -> Option<Heard> {
         let frame = Frame::parse(packet).unwrap();

@@ -7,7 +7,7 @@
 //!
 //! Guarantees: nobody is told that the northbound is worked in up to some number ([`Asking::is_answered`]) while ports may be
 //! missing that came before it. Whether there are ports inside of others at all is a question of its own, which costs the server
-//! a tenth.
+//! some milliseconds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

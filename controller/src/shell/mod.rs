@@ -92,7 +92,7 @@ enum Done {
     Sb(Result<(), TxnError>),
     Vs(Result<(), TxnError>),
     Packet(Result<(), TxnError>),
-    /// Whether nothing is inside of the interfaces that are not asked for yet.
+    /// Whether there are no ports inside of others at all.
     Checked(bool),
     Counted(Vec<FlowStats>),
 }

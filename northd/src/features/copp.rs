@@ -151,33 +151,31 @@ impl Cx<'_> {
                 .filter(|uuid| needs(self, *uuid).named().contains(&need))
                 .collect(),
             SetName::GroupSwitches(group) => self.by_id(ById::SwitchesOfLbGroup, group).to_vec(),
-            SetName::GroupRouters(group) => self.routers_of_group(group).collect(),
-            SetName::GroupGateways(group, snat) => {
-                let is_one = |router: &place::Router| {
-                    router.class.gateway && router.class.force_snat == snat
-                };
-                self.routers_of_group(group)
-                    .filter(|uuid| place::router(self, *uuid).is_some_and(|r| is_one(&r)))
-                    .collect()
-            }
+            SetName::GroupRouters(group) => self.balanced(self.routers_of_group(group), |_| true),
+            SetName::GroupGateways(group, snat) => self
+                .balanced(self.routers_of_group(group), |class| {
+                    class.gateway && class.force_snat == snat
+                }),
             SetName::Routers => routers
                 .filter(|uuid| port::router(self, *uuid).is_some())
                 .collect(),
-            SetName::BalancedRouters => routers
-                .filter(|uuid| place::router(self, *uuid).is_some())
-                .collect(),
-            SetName::BalancedGateways => routers
-                .filter(|uuid| {
-                    place::router(self, *uuid).is_some_and(|router| router.class.gateway)
-                })
-                .collect(),
+            SetName::BalancedRouters => self.balanced(routers, |_| true),
+            SetName::BalancedGateways => self.balanced(routers, |class| class.gateway),
         }
     }
 
-    /// The routers of a load balancer group on which load balancers apply.
     fn routers_of_group(&self, group: Uuid) -> impl Iterator<Item = Uuid> {
-        let routers = self.by_id(ById::RoutersOfLbGroup, group).iter().copied();
-        routers.filter(|uuid| place::router(self, *uuid).is_some())
+        self.by_id(ById::RoutersOfLbGroup, group).iter().copied()
+    }
+
+    /// Of some routers those on which load balancers apply, if they are of such a class.
+    fn balanced(
+        &self,
+        routers: impl Iterator<Item = Uuid>,
+        wanted: impl Fn(&place::Class) -> bool,
+    ) -> Vec<Uuid> {
+        let is_one = |uuid: &Uuid| place::router(self, *uuid).is_some_and(|r| wanted(&r.class));
+        routers.filter(is_one).collect()
     }
 
     fn protecting_meter(&self, copp: Uuid, protocol: &str) -> Option<Str> {

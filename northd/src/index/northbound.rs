@@ -1,6 +1,7 @@
 //! How the indexes follow the northbound.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use weft_ovsdb::model::{RowChange, Set, Str, Uuid};
@@ -8,7 +9,7 @@ use weft_schemas::nb;
 
 use super::keys::{CHAINED, alike_digest, is_chained, joined_id, network_digest, prefix_length};
 use super::{AclClass, ById, ByName, Indexes, List, PortType, Touch};
-use crate::address::{Prefixed, parse_prefixed};
+use crate::address::parse_prefixed;
 use crate::features::debug_drop::{self, DebugDrop};
 use crate::program::Fact;
 
@@ -140,16 +141,12 @@ impl Indexes {
     }
 
     fn networks_changed(&mut self, c: &RowChange<nb::LogicalRouterPort>, touch: Touch<'_>) {
-        let columns = |row: Option<&std::sync::Arc<nb::LogicalRouterPort>>| {
-            row.map(|row| row.networks.clone()).unwrap_or_default()
-        };
-        let (old, new) = (columns(c.old.as_ref()), columns(c.new.as_ref()));
-        if old == new {
+        if c.old.as_ref().map(|r| &r.networks) == c.new.as_ref().map(|r| &r.networks) {
             return;
         }
-        let names = |networks: &Set<Str>| -> BTreeSet<(ByName, String)> {
-            let networks = networks.iter().filter_map(|text| parse_prefixed(text));
-            let networks = networks.map(Prefixed::network);
+        let names = |row: Option<&Arc<nb::LogicalRouterPort>>| -> BTreeSet<(ByName, String)> {
+            let texts = row.iter().flat_map(|row| row.networks.iter());
+            let networks = texts.filter_map(|text| Some(parse_prefixed(text)?.network()));
             let names = networks.flat_map(|net| {
                 [
                     (ByName::RouterNetwork, net.to_string()),
@@ -158,10 +155,23 @@ impl Indexes {
             });
             names.collect()
         };
-        let (old, new) = (names(&old), names(&new));
+        self.names_changed(
+            c.uuid,
+            [names(c.old.as_ref()), names(c.new.as_ref())],
+            touch,
+        );
+    }
+
+    /// A row had these names, and has others now.
+    fn names_changed(
+        &mut self,
+        row: Uuid,
+        [old, new]: [BTreeSet<(ByName, String)>; 2],
+        touch: Touch<'_>,
+    ) {
         for (list, other, present) in [(&old, &new, false), (&new, &old, true)] {
             for (index, name) in list.difference(other) {
-                self.set_name(*index, name, c.uuid, present, touch);
+                self.set_name(*index, name, row, present, touch);
             }
         }
     }
@@ -203,20 +213,14 @@ impl Indexes {
         if c.old.as_ref().map(|r| &r.vips) == c.new.as_ref().map(|r| &r.vips) {
             return;
         }
-        let addresses = |row: Option<&std::sync::Arc<nb::LoadBalancer>>| -> Vec<String> {
+        let addresses = |row: Option<&Arc<nb::LoadBalancer>>| -> BTreeSet<(ByName, String)> {
             let vips = row.iter().flat_map(|row| row.vips.iter());
             let ips = vips.filter_map(|(vip, _)| crate::features::lb::vip::endpoint(vip));
-            let mut all: Vec<String> = ips.map(|endpoint| endpoint.ip.to_string()).collect();
-            all.sort_unstable();
-            all.dedup();
-            all
+            ips.map(|endpoint| (ByName::BalancedAddress, endpoint.ip.to_string()))
+                .collect()
         };
-        let (old, new) = (addresses(c.old.as_ref()), addresses(c.new.as_ref()));
-        for (list, other, present) in [(&old, &new, false), (&new, &old, true)] {
-            for ip in list.iter().filter(|ip| !other.contains(ip)) {
-                self.set_name(ByName::BalancedAddress, ip, c.uuid, present, touch);
-            }
-        }
+        let both = [addresses(c.old.as_ref()), addresses(c.new.as_ref())];
+        self.names_changed(c.uuid, both, touch);
     }
 
     fn switch_changed(&mut self, db: &nb::Db, c: &RowChange<nb::LogicalSwitch>, touch: Touch<'_>) {

@@ -329,7 +329,8 @@ pub fn is_on(cx: &Cx<'_>, lb: Uuid, router: Uuid) -> bool {
         return false;
     };
     let groups = cx.by_id(ById::GroupsOfLb, lb);
-    row.load_balancer().contains(&lb)
+    // Not the router's column: one more there is nothing to the others.
+    cx.by_id(ById::RoutersOfLb, lb).contains(&router)
         || row
             .load_balancer_group()
             .iter()

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use weft_lang::action::NestedKind;
 use weft_lang::{Action, Expr, field, pred};
@@ -12,7 +13,7 @@ use weft_ovsdb::model::Uuid;
 use weft_schemas::nb;
 
 use super::place::{
-    GroupPlaces, ListedPlaces, Places, Routers, is_on, places_of, resident, router,
+    GroupPlaces, ListedPlaces, Places, Router, Routers, is_on, places_of, resident, router,
 };
 use super::vip::{self, Address, Balancer, Parsed, balancer};
 use crate::features::router::near::{PrefixLengths, ports_near};
@@ -64,10 +65,14 @@ fn reachable(cx: &Cx<'_>, lb: &Balancer, ip: IpAddr) {
     let address = Address::Ip(ip);
     let mut alike = Vec::new();
     for uuid in routers {
-        match router(cx, uuid) {
-            Some(router) if !router.networks.iter().any(|net| net.contains(&ip)) => {}
-            Some(router) if router.class.gateway_ports.is_empty() => alike.push(uuid),
-            _ => by_port(cx, lb, &address, uuid),
+        let is_near = |router: &Arc<Router>| router.networks.iter().any(|net| net.contains(&ip));
+        let Some(router) = router(cx, uuid).filter(is_near) else {
+            continue;
+        };
+        if router.class.gateway_ports.is_empty() {
+            alike.push(uuid);
+        } else {
+            by_port(cx, lb, &address, uuid);
         }
     }
     answer(cx, lb, &address, &DpSet::new(alike));

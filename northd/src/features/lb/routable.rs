@@ -36,8 +36,8 @@ impl Feature for Routes {
             return;
         };
         let addresses: BTreeSet<_> = lb.vips.iter().map(|vip| &vip.address).collect();
-        let with_gateway_ports = places.routers.iter().filter(|(class, _)| !class.gateway);
-        for router in with_gateway_ports.flat_map(|(_, routers)| routers.as_slice()) {
+        let distributed = places.routers.iter().filter(|(class, _)| !class.gateway);
+        for router in distributed.flat_map(|(_, routers)| routers.as_slice()) {
             for gateway in gateways(cx, *router) {
                 for address in &addresses {
                     if let Address::Ip(ip) = address {

@@ -322,6 +322,34 @@ fn one_more_on_a_group_runs_no_balancer() {
     assert_eq!((near[3] - after[3], answers), (5, 5), "who may answer");
 }
 
+/// Of load balancers that a router lists itself, those that were there before need not be looked at for who answers.
+#[test]
+fn one_more_on_a_router_asks_for_itself_alone() {
+    let mut bed = bed(|_| ());
+    bed.flows("");
+    let first = bed
+        .compiler()
+        .inputs()
+        .nb
+        .load_balancer
+        .uuids()
+        .next()
+        .unwrap();
+    let before = bed.runs("lb_responder");
+    let second = bed.insert(nb::LoadBalancer {
+        vips: map([("10.0.0.101:80", "10.0.0.1:80")]),
+        ..Default::default()
+    });
+    bed.edit_router("r", |row| {
+        row.load_balancer = [first, second].into_iter().collect()
+    });
+    assert!(
+        bed.all_flows("lr_in_ip_input 90")
+            .contains("arp.tpa == 10.0.0.101")
+    );
+    assert_eq!(bed.runs("lb_responder") - before, 1);
+}
+
 #[test]
 fn replies_of_several_gateway_ports_need_no_connection() {
     let mut bed = bed(|lb| lb.options = map([("use_stateless_nat", "true")]));

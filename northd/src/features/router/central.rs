@@ -53,8 +53,7 @@ impl Feature for Central {
         if port.redirect.is_none() || port.bridged || cx.value::<()>(Spread::ID, key).is_some() {
             return;
         }
-        let relays = port::router(cx, port.router).is_none_or(|router| router.relays_multicast);
-        if relays || !distributed::also_at(cx, port.router).is_empty() {
+        if works_elsewhere(cx, port.router) {
             return;
         }
         let hardware_gateway = |link: &Uuid| {
@@ -66,6 +65,13 @@ impl Feature for Central {
             cx.publish(());
         }
     }
+}
+
+/// Whether gateway ports of a router have work on other chassis too, whichever they are: it relays multicast, or has distributed
+/// load balancers. The reader lists [`port::Routers`] and [`distributed::OfRouter`] among its `READS`.
+pub fn works_elsewhere(cx: &Cx<'_>, router: Uuid) -> bool {
+    port::router(cx, router).is_none_or(|router| router.relays_multicast)
+        || !distributed::also_at(cx, router).is_empty()
 }
 
 /// Whether everything routed to a gateway port leaves by its own chassis. The reader lists [`Central`] among its `READS`.

@@ -14,7 +14,8 @@ use weft_ovsdb::model::Uuid;
 
 use crate::features::lb::distributed;
 use crate::features::port_address::router_port;
-use crate::features::router::port::{Ports, Routers, router};
+use crate::features::router::central::works_elsewhere;
+use crate::features::router::port::{Ports, Routers};
 use crate::index::PortType;
 use crate::program::{Cx, Feature, Key, Per, PortTrait};
 
@@ -76,11 +77,8 @@ impl Feature for Uplinks {
 
 /// Whether the port leads to a gateway port into which nothing goes elsewhere.
 fn is_gateway(cx: &Cx<'_>, key: Key) -> bool {
-    let Some(port) = router_port(cx, key.row()) else {
-        return false;
-    };
-    let relays = || router(cx, port.router).is_none_or(|router| router.relays_multicast);
-    port.redirect.is_some() && !relays() && distributed::also_at(cx, port.router).is_empty()
+    router_port(cx, key.row())
+        .is_some_and(|port| port.redirect.is_some() && !works_elsewhere(cx, port.router))
 }
 
 /// Whether a controller need not look behind the switch. The reader lists [`OnlyGateways`] among its `READS`.
